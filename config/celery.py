@@ -1,0 +1,17 @@
+"""Celery: the doorbell. What is to be done is a job row; a lost or doubled message changes nothing (registry/jobs.py)."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("assay")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    "sweep-jobs": {"task": "registry.sweep_jobs", "schedule": settings.JOB_SWEEP_S, "options": {"queue": "short"}},
+}
