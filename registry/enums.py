@@ -1,0 +1,102 @@
+"""The words of the registry: roles, scopes and the states of the small machines. Each state knows how it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import models
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a state is shown: words, icon and tone together, never colour alone."""
+
+    label: str
+    icon: str
+    tone: str
+
+
+class Role(models.TextChoices):
+    """What a person may do inside one team. A person can hold several."""
+
+    VIEWER = "viewer", "Viewer"
+    SUBMITTER = "submitter", "Submitter"
+    REVIEWER = "reviewer", "Reviewer"
+    SECURITY_AUDITOR = "security_auditor", "Security auditor"
+    RELEASE_MANAGER = "release_manager", "Release manager"
+    ADMIN = "admin", "Admin"
+    AUDITOR = "auditor", "Auditor"
+
+
+class Scope(models.TextChoices):
+    """What a token may do, at most: a token acts with its owner's roles cut down to its scopes."""
+
+    READ = "read", "Read models, approvals and runs"
+    INFER = "infer", "Call the inference endpoint"
+    SUBMIT = "submit", "Submit models, run benchmarks and evaluations"
+    REVIEW = "review", "Answer and decide reviews"
+    RELEASE = "release", "Move and roll back channels"
+    SERVE = "serve", "Serve models (inference servers only)"
+
+
+class ApprovalStatus(models.TextChoices):
+    ACTIVE = "active", "Approved"
+    DEPRECATED = "deprecated", "Deprecated"
+    RETIRED = "retired", "Retired"
+    SUSPENDED = "suspended", "Suspended"
+    REVOKED = "revoked", "Revoked"
+    EXPIRED = "expired", "Expired"
+
+
+class CodeAudit(models.TextChoices):
+    """Verdict on the code that a repository carries; `not_applicable` is computed, never chosen."""
+
+    NOT_APPLICABLE = "not_applicable", "No code in the repository"
+    PENDING = "pending", "Code waits for its audit"
+    PASSED = "passed", "Code audit passed"
+    FAILED = "failed", "Code audit failed"
+    WAIVED = "waived", "Code audit waived"
+
+
+class JobState(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+    TIMED_OUT = "timed_out", "Timed out"
+
+
+class JobKind(models.TextChoices):
+    INTAKE = "intake", "Intake"
+    BENCHMARK = "benchmark", "Benchmark"
+    EVALUATION = "evaluation", "Evaluation"
+
+
+class EvidenceKind(models.TextChoices):
+    BENCHMARK = "benchmark", "Benchmark"
+    EVALUATION = "evaluation", "Evaluation"
+
+
+class MoveKind(models.TextChoices):
+    MOVE = "move", "Moved"
+    ROLLBACK = "rollback", "Rolled back"
+
+
+OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
+SERVED_STATUSES = (ApprovalStatus.ACTIVE, ApprovalStatus.DEPRECATED)
+
+STATUSES: dict[str, Status] = {
+    ApprovalStatus.ACTIVE: Status("Approved", "circle-check", "green"),
+    ApprovalStatus.DEPRECATED: Status("Deprecated", "alert-triangle", "amber"),
+    ApprovalStatus.RETIRED: Status("Retired", "history", "grey"),
+    ApprovalStatus.SUSPENDED: Status("Suspended", "ban", "red"),
+    ApprovalStatus.REVOKED: Status("Revoked", "ban", "red"),
+    ApprovalStatus.EXPIRED: Status("Expired", "clock", "grey"),
+    JobState.QUEUED: Status("Queued", "clock", "neutral"),
+    JobState.RUNNING: Status("Running", "hourglass", "blue"),
+    JobState.SUCCEEDED: Status("Succeeded", "circle-check", "green"),
+    JobState.FAILED: Status("Failed", "circle-x", "red"),
+    JobState.CANCELLED: Status("Cancelled", "ban", "grey"),
+    JobState.TIMED_OUT: Status("Timed out", "clock", "red"),
+}

@@ -1,0 +1,96 @@
+"""What happens to every request: an id, an actor, and the outer door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+
+from registry import context
+from registry.access import STAFF, Access, declared_access, rules
+from registry.actors import Actor
+from registry.models import Membership, Team, User
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+THIRD_PARTY: dict[str, Access] = {"admin": rules(get=STAFF, post=STAFF)}
+
+
+def request_context(get_response: GetResponse) -> GetResponse:
+    """Gives the request an id, which answers, logs and audit events carry."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        identifier = context.new_request_id(request.headers.get("X-Request-Id", ""))
+        response = get_response(request)
+        response["X-Request-Id"] = identifier
+        response.setdefault("Cache-Control", "no-store")
+        return response
+
+    return middleware
+
+
+def session_actor(request: HttpRequest) -> Actor | None:
+    """The signed-in person in the team they have chosen (else their first), with the roles of this moment."""
+    user = request.user
+    if not isinstance(user, User) or not user.is_active:
+        return None
+    memberships = list(Membership.objects.filter(user=user).select_related("team").order_by("team__name", "pk"))
+    chosen = request.session.get("team_id")
+    teams: dict[int, Team] = {m.team_id: m.team for m in memberships}
+    team = teams.get(chosen) if chosen in teams else next(iter(teams.values()), None)
+    roles = frozenset(m.role for m in memberships if team and m.team_id == team.pk)
+    request.teams = list(teams.values())  # type: ignore[attr-defined]
+    return Actor(user=user, team=team, roles=roles)
+
+
+class AccessMiddleware:
+    """The outer door of HTML pages. API views pass here and are checked after their own authentication."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        table = declared_access(view) or third_party_access(request)
+        if table is None:
+            return _refused(request, "This page declares no access rule, so nobody may open it.")
+        rule = table.get(request.method or "")
+        if rule is None:
+            return HttpResponseNotAllowed(sorted(table))
+        if hasattr(view, "cls"):
+            return None  # a DRF view: AccessPermission asks after authentication
+        request.actor = actor = session_actor(request)  # type: ignore[attr-defined]
+        refusal = rule.refusal(actor, request.user)
+        if refusal is None:
+            return None
+        if not request.user.is_authenticated:
+            return _to_sign_in(request)
+        return _refused(request, refusal)
+
+
+def third_party_access(request: HttpRequest) -> Access | None:
+    """Rules of views that are not ours, by URL namespace."""
+    match = request.resolver_match
+    return THIRD_PARTY.get(match.namespace) if match else None
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    target = f"{reverse(settings.LOGIN_URL)}?{urlencode({'next': request.get_full_path()})}"
+    if request.headers.get("HX-Request"):
+        response = HttpResponse(status=401)
+        response["HX-Redirect"] = target
+        return response
+    return HttpResponseRedirect(target)
+
+
+def _refused(request: HttpRequest, reason: str) -> HttpResponse:
+    return render(request, "403.html", {"reason": reason}, status=403)

@@ -1,0 +1,25 @@
+from registry.models.accounts import ApiToken, Membership, Team, User
+from registry.models.approvals import Approval, Channel, ChannelMove, ServedReplica
+from registry.models.artifacts import Blob, Evidence, RegisteredModel, Revision, RevisionFile
+from registry.models.audit import AccessEvent, AuditEvent, AuditHead
+from registry.models.jobs import Job
+
+__all__ = [
+    "AccessEvent",
+    "ApiToken",
+    "Approval",
+    "AuditEvent",
+    "AuditHead",
+    "Blob",
+    "Channel",
+    "ChannelMove",
+    "Evidence",
+    "Job",
+    "Membership",
+    "RegisteredModel",
+    "Revision",
+    "RevisionFile",
+    "ServedReplica",
+    "Team",
+    "User",
+]

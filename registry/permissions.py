@@ -1,0 +1,85 @@
+"""May this person do this? Roles and scopes only; whether the *object* allows it now is asked in `policies.py`.
+
+`check_*` raises NotAllowed with a sentence; `can_*` is its boolean for buttons. The whole table is a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from registry.actors import Actor
+from registry.enums import Role, Scope
+from registry.exceptions import NotAllowed
+
+
+class Action(StrEnum):
+    SUBMIT_MODEL = "submit a model"
+    ANSWER_REVIEW = "answer a review"
+    DECIDE_REVIEW = "decide a review"
+    ADD_GOLDEN_SET = "add a golden set"
+    RUN_MEASUREMENT = "run a benchmark or an evaluation"
+    CANCEL_JOB = "cancel a run"
+    MOVE_CHANNEL = "move a channel"
+    ROLL_BACK_CHANNEL = "roll a channel back"
+    SUSPEND_APPROVAL = "suspend an approval"
+    REVOKE_APPROVAL = "revoke an approval"
+    VERIFY_AUDIT = "verify the audit log"
+
+
+@dataclass(frozen=True)
+class Grant:
+    roles: frozenset[Role]
+    scope: Scope
+
+
+def _grant(scope: Scope, *roles: Role) -> Grant:
+    return Grant(frozenset(roles), scope)
+
+
+_EVERYBODY = tuple(Role)
+
+GRANTS: dict[Action, Grant] = {
+    Action.SUBMIT_MODEL: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.ADMIN),
+    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
+    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
+    Action.ADD_GOLDEN_SET: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.ADMIN),
+    Action.RUN_MEASUREMENT: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN),
+    Action.CANCEL_JOB: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN),
+    Action.MOVE_CHANNEL: _grant(Scope.RELEASE, Role.RELEASE_MANAGER),
+    Action.ROLL_BACK_CHANNEL: _grant(Scope.RELEASE, Role.RELEASE_MANAGER, Role.ADMIN),
+    Action.SUSPEND_APPROVAL: _grant(Scope.RELEASE, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN),
+    Action.REVOKE_APPROVAL: _grant(Scope.RELEASE, Role.ADMIN),
+    Action.VERIFY_AUDIT: _grant(Scope.READ, *_EVERYBODY),
+}
+
+
+def check(actor: Actor, action: Action) -> None:
+    """Raises NotAllowed with a sentence when roles or scopes do not allow `action`."""
+    grant = GRANTS[action]
+    if not actor.has_role(*grant.roles):
+        needed = " or ".join(sorted(role.label.lower() for role in grant.roles))
+        raise NotAllowed(
+            f"To {action} you need the role {needed} in this team. Ask an admin of the team.",
+            code="role_missing",
+            action=str(action),
+        )
+    if not actor.has_scope(grant.scope):
+        raise NotAllowed(
+            f"To {action} a token needs the scope `{grant.scope}`. Create one that has it under Tokens.",
+            code="scope_missing",
+            action=str(action),
+        )
+
+
+def reason_against(actor: Actor, action: Action) -> str:
+    """The sentence of `check`, or nothing: what a disabled button shows."""
+    try:
+        check(actor, action)
+    except NotAllowed as refusal:
+        return refusal.message
+    return ""
+
+
+def can(actor: Actor, action: Action) -> bool:
+    return not reason_against(actor, action)
