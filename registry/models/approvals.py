@@ -32,7 +32,9 @@ class Approval(models.Model):
     approved_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     status_at = models.DateTimeField()
-    status_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    status_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="+", null=True, help_text="Empty: Assay itself (expiry)."
+    )
     status_reason = models.TextField(blank=True)
 
     class Meta:

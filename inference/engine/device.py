@@ -1,0 +1,23 @@
+"""Where the model runs."""
+
+from __future__ import annotations
+
+import torch
+
+# Tokens in one forward pass, padding included. On a CPU large batches of unlike lengths are slower than
+# small ones; a GPU wants to be filled.
+_TOKEN_BUDGET = {"cpu": 1024, "mps": 4096, "cuda": 16384}
+
+
+def pick_device() -> torch.device:
+    """cuda if there is one, else mps, else cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def token_budget_for(device: torch.device) -> int:
+    """Tokens in one forward pass that suit the device."""
+    return _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET["cpu"])

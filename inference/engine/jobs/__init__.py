@@ -1,0 +1,1 @@
+"""The measuring jobs of the child: each is a function (Task, Progress) -> result dict."""

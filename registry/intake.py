@@ -1,0 +1,254 @@
+"""Intake: resolve -> download -> verify -> inspect -> record. A failed intake keeps nothing and says why.
+
+Runs in a worker. Nothing of the repository is executed or loaded; its files are read as bytes, JSON and text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from registry import audit, hub, store
+from registry.canonical import manifest_sha256, sha256_json, sha256_text
+from registry.enums import ApprovalStatus, CodeAudit
+from registry.exceptions import Conflict, IntegrityFailure, InvalidInput
+from registry.hub import HubFile, HubRevision
+from registry.inspection.card import inspect_card
+from registry.inspection.configuration import inspect_config, inspect_labels
+from registry.inspection.documents import read_json
+from registry.inspection.findings import Inspection
+from registry.inspection.formats import inspect_formats
+from registry.inspection.tokenizer import inspect_tokenizer
+from registry.inspection.weights import inspect_weights, read_header
+from registry.jobs import Running
+from registry.models import Approval, Blob, RegisteredModel, Revision, RevisionFile
+
+
+@dataclass(frozen=True)
+class Held:
+    """A file that lies verified in the store."""
+
+    declared: HubFile
+    sha256: str
+
+    @property
+    def path(self) -> str:
+        return self.declared.path
+
+
+@dataclass
+class Content:
+    """What the inspectors made of a revision."""
+
+    card_text: str = ""
+    card_data: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    label_mapping: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    findings: list[dict[str, str]] = field(default_factory=list)
+    remote_code_sha256: str | None = None
+
+    def add(self, name: str, inspection: Inspection) -> None:
+        self.facts[name] = inspection.facts
+        self.findings += [finding.as_dict() for finding in inspection.findings]
+
+
+def run(running: Running) -> None:
+    """The handler of intake jobs. params: {"model": pk, "requested_revision": str}."""
+    model = RegisteredModel.objects.select_related("team").get(pk=running.job.params["model"])
+    requested = str(running.job.params["requested_revision"])
+    running.step("resolve")
+    found = hub.resolve(model.model_id, requested)
+    check_listing(found)
+    check_identity(model, found)
+    known = Revision.objects.filter(model=model, commit_sha=found.commit_sha).first()
+    if known:
+        with running.publish() as ended:
+            ended.revision = known
+        return
+    kept: list[str] = []
+    try:
+        held = download(running, found, kept)
+        running.step("inspect")
+        content = inspect(model, held)
+        running.step("record")
+        with running.publish() as ended:
+            ended.revision = record(running, model, found, requested, held, content)
+    except BaseException:
+        for sha256 in kept:
+            if not Blob.objects.filter(pk=sha256).exists():
+                store.discard(sha256)
+        raise
+
+
+def check_listing(found: HubRevision) -> None:
+    """Limits and names, before a byte is downloaded. Raises InvalidInput with what to do."""
+    if found.blockers:
+        raise InvalidInput(" ".join(found.blockers), code="incomplete_repository")
+    if len(found.files) > settings.MAX_FILES:
+        raise InvalidInput(
+            f"The repository lists {len(found.files)} files; at most {settings.MAX_FILES} are accepted "
+            "(setting ASSAY_MAX_FILES).",
+            code="too_many_files",
+        )
+    for file in found.files:
+        store.safe_path(file.path)
+        if file.size > settings.MAX_FILE_BYTES:
+            raise InvalidInput(f"{file.path} has {file.size} bytes, over the limit ASSAY_MAX_FILE_MB.", code="too_large")
+    if found.total_size > settings.MAX_REVISION_BYTES:
+        raise InvalidInput("The revision is larger than the limit ASSAY_MAX_REVISION_MB.", code="too_large")
+
+
+def check_identity(model: RegisteredModel, found: HubRevision) -> None:
+    """A name that was deleted and registered again is somebody else's model. Raises Conflict."""
+    if model.hub_internal_id and found.internal_id and model.hub_internal_id != found.internal_id:
+        raise Conflict(
+            f"{model.model_id} is not the repository it was: the Hub gives it another internal id, so it was deleted and "
+            "created again. Nothing was taken. Ask its owner what happened before anybody uses it.",
+            code="identity_changed",
+        )
+
+
+def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held]:
+    """Every file into the store, each checked against what the Hub declared. `kept` collects digests for clean-up."""
+    held, done = [], 0
+    for file in found.files:
+        running.step("download", done, found.total_size)
+
+        def chunks(file: HubFile = file, before: int = done) -> Any:
+            received = before
+            for chunk in hub.download(found.model_id, found.commit_sha, file.path):
+                received += len(chunk)
+                running.step("download", received, found.total_size)
+                yield chunk
+
+        try:
+            stored = store.put(chunks(), size=file.size)
+        except IntegrityFailure as error:
+            raise IntegrityFailure(f"{file.path}: {error.message} Nothing was kept.", code=error.code) from error
+        kept.append(stored.sha256)
+        same = stored.sha256 == file.lfs_sha256 if file.lfs_sha256 else stored.git_oid == file.git_oid
+        if not same:
+            raise IntegrityFailure(
+                f"{file.path} does not have the bytes that the Hub declared for this commit "
+                f"({'sha256' if file.lfs_sha256 else 'git object id'} differs). Nothing was kept.",
+                code="wrong_bytes",
+            )
+        held.append(Held(file, stored.sha256))
+        done += file.size
+    running.step("download", found.total_size, found.total_size)
+    return held
+
+
+def inspect(model: RegisteredModel, held: list[Held]) -> Content:
+    """Every inspector over the verified bytes. Raises InvalidInput when config, tokenizer or weights are not what they say."""
+    by_path = {file.path: file for file in held}
+
+    def read(path: str) -> bytes | None:
+        if path not in by_path:
+            return None
+        with store.open_blob(by_path[path].sha256) as source:
+            return source.read()
+
+    def parsed(path: str) -> dict[str, Any] | None:
+        data = read(path)
+        return None if data is None else read_json(path, data)
+
+    content = Content()
+    content.card_text, content.card_data, card = inspect_card(read("README.md"))
+    content.add("card", card)
+    content.config = parsed("config.json") or {}
+    python_files = sorted(path for path in by_path if path.endswith(".py"))
+    config = inspect_config(content.config, python_files)
+    content.add("config", config)
+    content.label_mapping, labels = inspect_labels(content.config, _approved_labels(model))
+    content.add("labels", labels)
+    tokenizer_config = parsed("tokenizer_config.json")
+    content.add(
+        "tokenizer", inspect_tokenizer(parsed("tokenizer.json"), tokenizer_config, config.facts["vocab_size"])
+    )
+    headers, heads = {}, {}
+    for file in held:
+        with store.open_blob(file.sha256) as source:
+            heads[file.path] = source.read(16)
+            if file.path.endswith(".safetensors"):
+                source.seek(0)
+                headers[file.path] = read_header(file.path, source, file.declared.size)
+    content.add("weights", inspect_weights(headers))
+    content.add("formats", inspect_formats(heads))
+    code_keys = config.facts["code_keys"] + (["tokenizer.auto_map"] if "auto_map" in (tokenizer_config or {}) else [])
+    if python_files or code_keys:
+        content.remote_code_sha256 = sha256_json(
+            {"keys": code_keys, "files": [[path, by_path[path].sha256] for path in python_files]}
+        )
+    return content
+
+
+def _approved_labels(model: RegisteredModel) -> dict[str, str] | None:
+    last = (
+        Approval.objects.filter(model=model, status=ApprovalStatus.ACTIVE)
+        .select_related("revision")
+        .order_by("-approved_at")
+        .first()
+    )
+    return dict(last.revision.label_mapping) if last else None
+
+
+@transaction.atomic
+def record(
+    running: Running, model: RegisteredModel, found: HubRevision, requested: str, held: list[Held], content: Content
+) -> Revision:
+    """Writes blobs, revision and manifest in the transaction that ends the job."""
+    code = content.remote_code_sha256
+    revision = Revision.objects.create(
+        model=model,
+        commit_sha=found.commit_sha,
+        requested_revision=requested,
+        manifest_sha256=manifest_sha256([(f.path, f.declared.size, f.sha256) for f in held]),
+        total_size=found.total_size,
+        card_text=content.card_text,
+        card_data=content.card_data,
+        card_sha256=sha256_text(content.card_text) if content.card_text else "",
+        config=content.config,
+        label_mapping=content.label_mapping,
+        facts=content.facts,
+        findings=content.findings,
+        pipeline_tag=found.pipeline_tag[:80],
+        library_name=found.library_name[:80],
+        license=str(content.card_data.get("license") or "")[:120],
+        remote_code_sha256=code,
+        code_audit=CodeAudit.PENDING if code else CodeAudit.NOT_APPLICABLE,
+        committed_at=found.committed_at,
+    )
+    for file in held:
+        Blob.objects.get_or_create(sha256=file.sha256, defaults={"size": file.declared.size})
+    RevisionFile.objects.bulk_create(
+        RevisionFile(
+            revision=revision,
+            path=file.path,
+            blob_id=file.sha256,
+            git_oid=file.declared.git_oid,
+            is_lfs=file.declared.lfs_sha256 is not None,
+        )
+        for file in held
+    )
+    if not model.hub_internal_id or not model.pipeline_tag:
+        model.hub_internal_id = model.hub_internal_id or found.internal_id
+        model.pipeline_tag = found.pipeline_tag
+        model.save(update_fields=["hub_internal_id", "pipeline_tag"])
+    audit.record(
+        actor=None,
+        team=model.team,
+        verb="revision.recorded",
+        subject=revision,
+        model_id=model.model_id,
+        sha=revision.commit_sha,
+        manifest_sha256=revision.manifest_sha256,
+        files=len(held),
+        megabytes=str(round(found.total_size / 1_000_000, 1)),
+        job=running.job.pk,
+    )
+    return revision

@@ -1,0 +1,44 @@
+"""May this object change now, whoever asks? `check_*` raises Conflict with a sentence; roles are in `permissions.py`."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from registry.enums import ApprovalStatus
+from registry.exceptions import Conflict
+from registry.models import Approval, Channel
+
+
+def check_channel_target(channel: Channel, approval: Approval) -> None:
+    """An approval can go live when it is active, not expired, for this model, made for this channel's environment."""
+    where = f"{approval.model.model_id}@{approval.revision.short_sha}"
+    if approval.model_id != channel.model_id:
+        raise Conflict(f"{where} is another model's approval.", code="other_model")
+    if approval.status != ApprovalStatus.ACTIVE:
+        raise Conflict(
+            f"{where} is {approval.shown_status.label.lower()}, and only an active approval can go live. "
+            "Choose another revision, or submit this one for a new review.",
+            code="not_active",
+        )
+    if approval.expires_at <= timezone.now():
+        raise Conflict(f"The approval of {where} has expired. Submit it for a new review.", code="expired")
+    if channel.name == "production" and approval.environment != "production":
+        raise Conflict(
+            f"{where} was approved for {approval.environment} only. Submit it for production first.",
+            code="wrong_environment",
+        )
+    if channel.current_id == approval.pk:
+        raise Conflict(f"{where} is already live in {channel.name}.", code="already_live")
+
+
+def rollback_target(channel: Channel) -> Approval:
+    """What was live before: the newest earlier target that is still active. Raises Conflict when there is none."""
+    for move in channel.moves.select_related("to_approval__revision", "to_approval__model").order_by("-number"):
+        candidate = move.to_approval
+        if candidate.pk != channel.current_id and candidate.status == ApprovalStatus.ACTIVE:
+            return candidate
+    raise Conflict(
+        f"{channel.name} has no earlier revision that is still approved, so there is nothing to roll back to. "
+        "Approve an earlier revision again, then move the channel to it.",
+        code="nothing_to_roll_back_to",
+    )

@@ -1,0 +1,129 @@
+"""Approvals: granted by a decided review, and moved through their machine afterwards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from registry import audit
+from registry.actors import Actor
+from registry.enums import Role
+from registry.exceptions import Conflict, NotAllowed
+from registry.machines import APPROVAL, PAST
+from registry.models import Approval, Revision, User
+from registry.permissions import Action, check
+from registry.services.channels import check_reason
+
+VALID_DAYS = 180
+
+
+@transaction.atomic
+def grant_approval(
+    *,
+    actor: Actor,
+    revision: Revision,
+    submitted_by: User,
+    environment: str,
+    use_case: str,
+    data_class: str,
+    conditions: str,
+    content_sha256: str,
+    evidence_ids: list[int],
+    policy_version: str,
+) -> Approval:
+    """Writes the record that every consumer path answers from. Called by the review that decided, in its transaction.
+
+    Raises NotAllowed (four eyes), Conflict (a living approval for this revision and environment exists already, or the
+    code of the repository is not audited).
+    """
+    check(actor, Action.DECIDE_REVIEW)
+    if actor.user.pk == submitted_by.pk:
+        raise NotAllowed("You submitted this model, so somebody else must approve it.", code="four_eyes")
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            approval = Approval.objects.create(
+                model=revision.model,
+                revision=revision,
+                environment=environment,
+                use_case=use_case,
+                data_class=data_class,
+                conditions=conditions,
+                manifest_sha256=revision.manifest_sha256,
+                remote_code_sha256=revision.remote_code_sha256,
+                content_sha256=content_sha256,
+                evidence_ids=evidence_ids,
+                policy_version=policy_version,
+                submitted_by=submitted_by,
+                approved_by=actor.user,
+                approved_at=now,
+                expires_at=now + timedelta(days=VALID_DAYS),
+                status_at=now,
+                status_by=actor.user,
+            )
+    except IntegrityError as error:
+        raise Conflict(
+            f"{revision} already has an approval for {environment}, or its code has not been audited.",
+            code="approval_exists",
+        ) from error
+    audit.record(
+        actor=actor,
+        verb="approval.granted",
+        subject=approval,
+        model_id=revision.model.model_id,
+        sha=revision.commit_sha,
+        manifest_sha256=revision.manifest_sha256,
+        environment=environment,
+        content_sha256=content_sha256,
+        evidence=evidence_ids,
+        expires_at=approval.expires_at.isoformat(),
+    )
+    return approval
+
+
+@transaction.atomic
+def change_approval(*, actor: Actor, approval: Approval, action: str, reason: str) -> Approval:
+    """suspend, resume, deprecate, retire or revoke. Resuming needs somebody else than who suspended.
+
+    Raises NotAllowed, InvalidInput (reason), Conflict (the machine has no such move).
+    """
+    check(actor, Action.REVOKE_APPROVAL if action in ("revoke", "retire") else Action.SUSPEND_APPROVAL)
+    text = check_reason(reason)
+    locked = Approval.objects.select_for_update().select_related("revision", "model").get(pk=approval.pk)
+    target = APPROVAL.target(locked.status, action)
+    if action == "resume" and locked.status_by_id == actor.user.pk:
+        raise NotAllowed("You suspended it, so somebody else must resume it.", code="four_eyes")
+    if action == "resume" and not actor.has_role(Role.ADMIN, Role.RELEASE_MANAGER):
+        raise NotAllowed("To resume an approval you need the role admin or release manager.", code="role_missing")
+    locked.status, locked.status_reason = target, text
+    locked.status_at, locked.status_by = timezone.now(), actor.user
+    locked.save(update_fields=["status", "status_reason", "status_at", "status_by"])
+    audit.record(
+        actor=actor,
+        verb=f"approval.{PAST[action]}",
+        subject=locked,
+        model_id=locked.model.model_id,
+        sha=locked.revision.commit_sha,
+        reason=text,
+    )
+    return locked
+
+
+@transaction.atomic
+def expire_approvals() -> int:
+    """Moves approvals past their date to `expired`; called by beat."""
+    expired = 0
+    for approval in Approval.objects.select_for_update().filter(
+        status__in=["active", "deprecated"], expires_at__lte=timezone.now()
+    ).select_related("model__team", "revision"):
+        approval.status = APPROVAL.target(approval.status, "expire")
+        approval.status_at, approval.status_by = timezone.now(), None
+        approval.save(update_fields=["status", "status_at", "status_by"])
+        audit.record(
+            actor=None, team=approval.model.team, verb="approval.expired", subject=approval,
+            model_id=approval.model.model_id, sha=approval.revision.commit_sha,
+        )  # fmt: skip
+        expired += 1
+    return expired

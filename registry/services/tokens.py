@@ -1,0 +1,117 @@
+"""API tokens: made, looked up, revoked. `assay_<public id>_<secret>`; only SHA-256 of the secret is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from registry import audit
+from registry.actors import Actor
+from registry.enums import Scope
+from registry.exceptions import InvalidInput, NotAllowed, NotFound
+from registry.models import ApiToken, Membership, Team, User
+
+_TOKEN = re.compile(r"assay_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+MAX_DAYS = 366
+LAST_USED_EVERY = timedelta(minutes=1)
+
+
+@transaction.atomic
+def create_token(
+    *, actor: Actor, name: str, scopes: Iterable[str], days: int, user: User | None = None, team: Team | None = None
+) -> tuple[ApiToken, str]:
+    """Returns (row, the token itself): the only time anybody sees it.
+
+    Raises InvalidInput for an empty name, unknown scopes or a life outside 1-366 days, NotAllowed for a token wider than
+    the one that asks.
+    """
+    wanted = sorted(set(scopes))
+    unknown = [scope for scope in wanted if scope not in Scope.values]
+    if not name.strip():
+        raise InvalidInput("Give the token a name that says where it will be used.", code="name_missing")
+    if unknown or not wanted:
+        raise InvalidInput(
+            f"Choose at least one scope of: {', '.join(Scope.values)}.", code="bad_scopes", unknown=unknown
+        )
+    if not 1 <= days <= MAX_DAYS:
+        raise InvalidInput(f"A token lives 1 to {MAX_DAYS} days; {days} were asked.", code="bad_expiry")
+    owner = user or actor.user
+    if Scope.SERVE in wanted and not owner.is_service_account:
+        raise NotAllowed("The scope `serve` is for service accounts of inference servers.", code="service_only")
+    if actor.scopes is not None and not set(wanted) <= actor.scopes:
+        raise NotAllowed("A token cannot make another one that may do more than itself.", code="scope_missing")
+    public_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(
+        public_id=public_id,
+        digest=hashlib.sha256(secret.encode()).hexdigest(),
+        name=name.strip()[:80],
+        user=owner,
+        team=team or actor.team,
+        scopes=wanted,
+        expires_at=timezone.now() + timedelta(days=days),
+    )
+    audit.record(
+        actor=actor, team=token.team, verb="token.created", subject=token, name=token.name, scopes=wanted,
+        public_id=public_id, owner=owner.pk, expires_at=token.expires_at.isoformat(),
+    )  # fmt: skip
+    return token, f"assay_{public_id}_{secret}"
+
+
+@transaction.atomic
+def revoke_token(*, actor: Actor, token_pk: int) -> ApiToken:
+    """Ends one of the actor's own tokens. Raises NotFound for anybody else's."""
+    token = ApiToken.objects.select_for_update().filter(pk=token_pk, user=actor.user).first()
+    if token is None:
+        raise NotFound("You have no such token.")
+    if token.revoked_at is None:
+        token.revoked_at = timezone.now()
+        token.save(update_fields=["revoked_at"])
+        audit.record(actor=actor, team=token.team, verb="token.revoked", subject=token, name=token.name)
+    return token
+
+
+def actor_of_token(text: str) -> Actor | None:
+    """The actor behind a token, or None for one that is unknown, wrong, expired, revoked, or whose owner has left.
+
+    Two queries: the token with owner and team, and the owner's roles in that team as they are now.
+    """
+    match = _TOKEN.fullmatch(text)
+    if not match:
+        return None
+    public_id, secret = match.groups()
+    token = ApiToken.objects.select_related("user", "team").filter(public_id=public_id).first()
+    given = hashlib.sha256(secret.encode()).hexdigest()
+    if token is None or not hmac.compare_digest(given, token.digest):
+        return None
+    now = timezone.now()
+    if token.revoked_at or token.expires_at <= now or not token.user.is_active:
+        return None
+    roles: frozenset[str] = frozenset()
+    if token.team_id is not None:
+        roles = frozenset(
+            Membership.objects.filter(user_id=token.user_id, team_id=token.team_id).values_list("role", flat=True)
+        )
+        if not roles and not token.user.is_service_account:
+            return None  # the owner left the team: the token left with them
+    _touch(token, now)
+    return Actor(
+        user=token.user,
+        team=token.team,
+        roles=roles,
+        auth_method="token",
+        token_id=token.public_id,
+        scopes=frozenset(token.scopes),
+    )
+
+
+def _touch(token: ApiToken, now: datetime) -> None:
+    """Notes the use, at most once a minute: the hot path must not write on every request."""
+    if token.last_used_at is None or now - token.last_used_at > LAST_USED_EVERY:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)

@@ -1,0 +1,42 @@
+// <form data-guard>: asks before leaving with unsaved typing. Sending the form, or saving it with htmx, clears the mark.
+"use strict";
+
+const dirty = new Set();
+
+document.addEventListener("input", (event) => {
+  const form = event.target.closest?.("form[data-guard]");
+  if (form) dirty.add(form);
+});
+document.addEventListener("submit", (event) => {
+  dirty.clear();
+  // A second click would send the same decision twice. Disabled after the browser has collected the form's data.
+  const button = event.submitter;
+  if (!button || event.target.method !== "post") return;
+  setTimeout(() => {
+    if (event.defaultPrevented) return;
+    button.disabled = true;
+    button.dataset.busy = "";
+  }, 0);
+});
+document.addEventListener("htmx:afterRequest", (event) => {
+  const form = event.target.closest?.("form[data-guard]");
+  if (form && event.detail.successful) dirty.delete(form);
+});
+addEventListener("pageshow", () => {
+  // Coming back with the browser's Back button shows the page as it was left: free the buttons.
+  document.querySelectorAll("button[data-busy]").forEach((button) => {
+    button.disabled = false;
+    delete button.dataset.busy;
+  });
+});
+addEventListener("beforeunload", (event) => {
+  for (const form of dirty) {
+    if (form.isConnected) {
+      event.preventDefault();
+      return;
+    }
+  }
+});
+
+// The first thing to read after a refused form is why.
+document.querySelector("[data-focus-first]")?.focus();

@@ -1,0 +1,45 @@
+// What a swap changed is said once, in words, to screen readers; a failed request is said to everybody.
+"use strict";
+
+const region = () => document.getElementById("live");
+let lastSaid = "";
+
+function announce() {
+  const sentence = document.querySelector("[data-announce]")?.dataset.announce ?? "";
+  // A poll every two seconds must not read the same sentence again.
+  if (sentence && sentence !== lastSaid && region()) region().textContent = sentence;
+  lastSaid = sentence;
+}
+
+function failed(sentence) {
+  const content = document.getElementById("content");
+  if (!content) return;
+  let note = document.getElementById("request-failed");
+  if (!note) {
+    note = document.createElement("div");
+    note.id = "request-failed";
+    note.className = "note note-bad";
+    note.setAttribute("role", "alert");
+    content.prepend(note);
+  }
+  note.textContent = sentence;
+}
+
+document.addEventListener("htmx:afterSettle", announce);
+document.addEventListener("htmx:responseError", (event) => {
+  const status = event.detail.xhr.status;
+  if (status === 401 || status === 403) {
+    failed("Assay refused that: you may have been signed out, or the rules changed. Reload the page to see why.");
+  } else if (status === 429) {
+    failed("Too many requests in a short time. Wait a minute, then try again.");
+  } else {
+    failed(`The server answered with an error (${status}). Nothing you typed is lost; try again in a moment.`);
+  }
+});
+for (const name of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, () => failed("The server could not be reached. Nothing you typed is lost; Assay tries again."));
+}
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.successful) document.getElementById("request-failed")?.remove();
+});
+announce();

@@ -1,0 +1,289 @@
+"""The queue: bounded, shared, and nobody is ever left waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inference.engine import (
+    Encoding,
+    Engine,
+    EngineBusy,
+    EngineClosed,
+    EngineDeadline,
+    EngineLimits,
+    InferenceError,
+    InferenceInputError,
+    InferenceOutputError,
+    ModelLoadError,
+)
+from inference.engine.dummy import DummyBackend
+
+BAD = "boom"
+
+
+@dataclass
+class GateBackend(DummyBackend):
+    """A dummy whose forward pass waits for a gate once it is armed, and fails on a marked word."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    armed: bool = False
+    batches: list[int] = field(default_factory=list)
+    poison: float | None = None
+
+    def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
+        self.batches.append(len(batch))
+        if self.armed:
+            self.entered.set()
+            assert self.gate.wait(10)
+        marks = [bool(set(e.input_ids) & set(self.encode([BAD])[0].input_ids[1:-1])) for e in batch]
+        logits = super().forward(batch)
+        if any(marks):
+            if self.poison is None:
+                raise RuntimeError("forward failed")
+            logits[np.array(marks)] = self.poison
+        return logits
+
+
+@contextmanager
+def running(backend: DummyBackend, **limits: object) -> Iterator[Engine]:
+    engine = Engine(backend, limits=EngineLimits(**limits))  # type: ignore[arg-type]
+    engine.start()
+    try:
+        yield engine
+    finally:
+        if isinstance(backend, GateBackend):
+            backend.gate.set()
+        engine.close(5)
+
+
+@contextmanager
+def held(**limits: object) -> Iterator[tuple[Engine, GateBackend]]:
+    """An engine whose thread is busy with one text until the gate opens, so that more pile up behind it."""
+    backend = GateBackend()
+    with running(backend, **limits) as engine:
+        backend.batches.clear()
+        backend.armed = True
+        engine.submit(engine.admit(1), ["first"])
+        assert backend.entered.wait(5)
+        yield engine, backend
+
+
+def test_answer_carries_predictions_and_stages() -> None:
+    with running(DummyBackend()) as engine:
+        answer = engine.classify(["good", "very good indeed"], top_k=2)
+    assert [p.token_count for p in answer.predictions] == [3, 5]
+    assert answer.predictions[0].scores is not None
+    assert min(answer.tokenization_ms, answer.queue_ms, answer.inference_ms) >= 0
+
+
+def test_waiting_requests_share_one_batch() -> None:
+    with held() as (engine, backend):
+        futures = [engine.submit(engine.admit(1), [f"word{i}"]) for i in range(10)]
+        backend.gate.set()
+        for future in futures:
+            assert len(future.result(5).predictions) == 1
+        assert backend.batches == [1, 10]
+
+
+def test_shared_batches_give_each_request_its_own_answer() -> None:
+    texts = [[f"word{i}", f"other{i} " * (i + 1)] for i in range(20)]
+    alone = DummyBackend()
+    with held() as (engine, backend):
+        futures = [engine.submit(engine.admit(2), pair) for pair in texts]
+        backend.gate.set()
+        for pair, future in zip(texts, futures, strict=True):
+            logits = alone.forward(alone.encode(pair))
+            expected = [alone.labels[int(row.argmax())] for row in logits]
+            assert [p.label for p in future.result(5).predictions] == expected
+
+
+def test_full_queue_is_refused_at_once_and_frees_again() -> None:
+    with held(max_queued_inputs=4) as (engine, backend):
+        future = engine.submit(engine.admit(3), ["a", "b", "c"])
+        with pytest.raises(EngineBusy) as caught:
+            engine.admit(2)
+        assert caught.value.retry_after_s >= 1
+        engine.admit(1).release()
+        backend.gate.set()
+        future.result(5)
+        assert engine.waiting_inputs == 0
+
+
+def test_a_permit_is_free_again_after_every_kind_of_end() -> None:
+    with held(max_queued_inputs=8) as (engine, backend):
+        with pytest.raises(InferenceInputError):
+            engine.submit(engine.admit(1), [""])
+        cancelled = engine.submit(engine.admit(2), ["a", "b"])
+        assert engine.waiting_inputs == 2
+        assert cancelled.cancel()
+        assert engine.waiting_inputs == 0
+        late = engine.submit(engine.admit(1), ["late"], deadline=time.monotonic())
+        backend.gate.set()
+        with pytest.raises(EngineDeadline):
+            late.result(5)
+        assert engine.waiting_inputs == 0
+
+
+def test_cancelled_work_is_never_run() -> None:
+    with held() as (engine, backend):
+        dropped = engine.submit(engine.admit(1), ["dropped"])
+        kept = engine.submit(engine.admit(1), ["kept"])
+        dropped.cancel()
+        backend.gate.set()
+        kept.result(5)
+        assert backend.batches == [1, 1]
+
+
+def test_a_request_that_waited_too_long_is_told_to_come_back() -> None:
+    with held(max_wait_s=0.01) as (engine, backend):
+        future = engine.submit(engine.admit(1), ["patient"])
+        time.sleep(0.05)
+        backend.gate.set()
+        with pytest.raises(EngineBusy):
+            future.result(5)
+
+
+def test_a_failing_batch_fails_only_the_guilty_request() -> None:
+    with held() as (engine, backend):
+        good = [engine.submit(engine.admit(1), [f"word{i}"]) for i in range(3)]
+        guilty = engine.submit(engine.admit(2), ["fine", BAD])
+        backend.gate.set()
+        with pytest.raises(InferenceError):
+            guilty.result(5)
+        for future in good:
+            assert future.result(5).predictions
+        assert engine.alive
+        assert engine.classify(["after"]).predictions
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_non_finite_answer_fails_only_its_request(poison: float) -> None:
+    with held() as (engine, backend):
+        backend.poison = poison
+        good = engine.submit(engine.admit(1), ["good"])
+        guilty = engine.submit(engine.admit(1), [BAD])
+        backend.gate.set()
+        with pytest.raises(InferenceOutputError):
+            guilty.result(5)
+        assert good.result(5).predictions
+
+
+def test_close_answers_what_waits_and_then_refuses() -> None:
+    with held() as (engine, backend):
+        waiting = [engine.submit(engine.admit(1), ["waiting"]) for _ in range(5)]
+        closer = threading.Thread(target=engine.close)
+        closer.start()
+        backend.gate.set()
+        closer.join(5)
+        assert all(future.result(0).predictions for future in waiting)
+        assert not engine.alive
+        with pytest.raises(EngineClosed):
+            engine.submit(engine.admit(1), ["late"])
+        assert engine.waiting_inputs == 0
+
+
+def test_a_thread_that_dies_answers_everyone() -> None:
+    class Dying(GateBackend):
+        def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
+            logits = super().forward(batch)
+            if self.armed:
+                raise SystemExit
+            return logits
+
+    backend = Dying()
+    with running(backend) as engine:
+        backend.armed = True
+        first = engine.submit(engine.admit(1), ["first"])
+        assert backend.entered.wait(5)
+        second = engine.submit(engine.admit(1), ["second"])
+        backend.gate.set()
+        for future in (first, second):
+            with pytest.raises((InferenceError, EngineClosed)):
+                future.result(5)
+        engine._worker._thread.join(5)
+        assert not engine.alive
+
+
+def test_start_fails_typed_and_ends_its_thread() -> None:
+    class Sick(DummyBackend):
+        def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
+            return np.full((len(batch), 2), np.nan, dtype=np.float32)
+
+    engine = Engine(Sick())
+    with pytest.raises(ModelLoadError) as caught:
+        engine.start()
+    assert caught.value.code == "warm_up_failed"
+    engine.close(5)
+    assert not engine.alive
+
+
+def test_start_refuses_a_model_that_left_its_reference() -> None:
+    with running(DummyBackend()) as engine:
+        reference = engine.canary
+    other = Engine(DummyBackend(salt=1), canary_reference=reference)
+    with pytest.raises(ModelLoadError) as caught:
+        other.start()
+    assert caught.value.code == "canary_failed"
+    other.close(5)
+
+
+def test_start_refuses_a_model_that_looks_at_its_neighbours() -> None:
+    class Leaky(DummyBackend):
+        def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
+            return super().forward(batch) * len(batch)
+
+    engine = Engine(Leaky())
+    with pytest.raises(ModelLoadError, match="when run alone"):
+        engine.start()
+    engine.close(5)
+
+
+def test_check_passes_on_a_healthy_engine_and_fails_on_a_drifted_one() -> None:
+    backend = DummyBackend()
+    with running(backend) as engine:
+        engine.check(5)
+        backend.salt = 1
+        with pytest.raises(ModelLoadError):
+            engine.check(5)
+
+
+def test_submit_refuses_bad_input_in_the_caller() -> None:
+    with running(DummyBackend()) as engine:
+        with pytest.raises(InferenceInputError):
+            engine.classify([])
+        with pytest.raises(InferenceInputError):
+            engine.submit(engine.admit(1), ["word " * 500], truncate=False)
+        assert engine.waiting_inputs == 0
+
+
+def test_hammered_engine_answers_or_refuses_everyone() -> None:
+    """More callers than places: each call ends in an answer or in EngineBusy, and the queue is empty afterwards."""
+    outcomes: list[str] = []
+
+    def call(engine: Engine, name: str) -> None:
+        for i in range(50):
+            try:
+                answer = engine.classify([f"{name} {i}"])
+                outcomes.append("ok" if len(answer.predictions) == 1 else "wrong")
+            except EngineBusy:
+                outcomes.append("busy")
+
+    with running(DummyBackend(), max_queued_inputs=4) as engine:
+        threads = [threading.Thread(target=call, args=(engine, f"caller{n}")) for n in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert engine.waiting_inputs == 0
+    assert len(outcomes) == 800
+    assert set(outcomes) <= {"ok", "busy"}
+    assert "ok" in outcomes

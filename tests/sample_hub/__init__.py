@@ -1,0 +1,1 @@
+"""A sample Hub: the Hub's protocol, spoken locally over bare git repositories. No Django, no network."""
