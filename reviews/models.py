@@ -1,0 +1,124 @@
+"""People deciding: requests, answers, votes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from registry.enums import Status
+from registry.models import Approval, Job, RegisteredModel, Revision, Team, User
+from reviews.enums import OPEN_STATUSES, STATUSES, DataClass, Decision, Environment, ReviewStatus, Verdict
+
+CHECKED = (ReviewStatus.IN_REVIEW, ReviewStatus.APPROVED, ReviewStatus.REJECTED)
+
+
+class ReviewRequest(models.Model):
+    """One question to the reviewers: may this revision be used for that, there, with such data?"""
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="review_requests")
+    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="review_requests")
+    requested_revision = models.CharField(max_length=200)
+    revision = models.ForeignKey(
+        Revision, on_delete=models.PROTECT, related_name="review_requests", null=True, blank=True
+    )
+    use_case = models.TextField()
+    environment = models.CharField(max_length=20, choices=Environment.choices)
+    data_class = models.CharField(max_length=20, choices=DataClass.choices)
+    owner = models.CharField(max_length=120, help_text="Who answers for the model in use.")
+    status = models.CharField(max_length=20, choices=ReviewStatus.choices, default=ReviewStatus.DRAFT)
+    status_at = models.DateTimeField(auto_now_add=True)
+    status_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
+    problem = models.TextField(blank=True, help_text="What the submitter has to see to, in sentences.")
+    checklist = models.JSONField(default=list, help_text="The items as they were when it was submitted.")
+    checklist_version = models.CharField(max_length=40)
+    round = models.PositiveSmallIntegerField(default=1)
+    intake_job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="review_requests", null=True, blank=True)
+    submitted_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="submissions")
+    submitted_at = models.DateTimeField()
+    decision = models.CharField(max_length=20, choices=Decision.choices, blank=True)
+    decision_at = models.DateTimeField(null=True, blank=True)
+    decision_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="decisions", null=True, blank=True)
+    decision_reason = models.TextField(blank=True)
+    conditions = models.TextField(blank=True)
+    approval = models.OneToOneField(
+        Approval, on_delete=models.PROTECT, related_name="review_request", null=True, blank=True
+    )
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["team", "status", "-submitted_at"])]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(decision="", decision_at__isnull=True, decision_by__isnull=True)
+                | (~Q(decision="") & Q(decision_at__isnull=False, decision_by__isnull=False)),
+                name="decision_all_or_none",
+            ),
+            models.CheckConstraint(
+                condition=Q(decision_by__isnull=True) | ~Q(decision_by=F("submitted_by")), name="review_four_eyes"
+            ),
+            models.CheckConstraint(
+                condition=Q(status=ReviewStatus.APPROVED, decision=Decision.APPROVED, approval__isnull=False)
+                | Q(status=ReviewStatus.REJECTED, decision=Decision.REJECTED, approval__isnull=True)
+                | (~Q(status__in=[ReviewStatus.APPROVED, ReviewStatus.REJECTED]) & Q(decision="", approval__isnull=True)),
+                name="review_status_is_its_decision",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=CHECKED) | Q(revision__isnull=False), name="review_needs_a_revision"
+            ),
+            models.UniqueConstraint(
+                fields=["revision", "environment"],
+                condition=Q(status=ReviewStatus.IN_REVIEW),
+                name="one_review_per_revision_and_environment",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Review {self.pk} of {self.model.model_id}"
+
+    @property
+    def shown_status(self) -> Status:
+        return STATUSES[self.status]
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+
+class Answer(models.Model):
+    """What a reviewer says to one item of the checklist."""
+
+    request = models.ForeignKey(ReviewRequest, on_delete=models.PROTECT, related_name="answers")
+    key = models.CharField(max_length=60)
+    verdict = models.CharField(max_length=20, choices=Verdict.choices)
+    text = models.TextField(blank=True)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["request", "key"], name="one_answer_per_item"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.verdict}"
+
+
+class Vote(models.Model):
+    """One reviewer's vote in one round, bound to the digest of what was voted on. Append-only (database trigger)."""
+
+    request = models.ForeignKey(ReviewRequest, on_delete=models.PROTECT, related_name="votes")
+    round = models.PositiveSmallIntegerField()
+    reviewer = models.ForeignKey(User, on_delete=models.PROTECT, related_name="votes")
+    decision = models.CharField(max_length=20, choices=Decision.choices)
+    content_sha256 = models.CharField(max_length=64)
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["request", "round", "reviewer"], name="one_vote_per_reviewer_and_round"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reviewer} {self.decision}"

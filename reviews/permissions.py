@@ -1,0 +1,102 @@
+"""May this person decide this request? The four-eyes rule and the readiness to decide, as sentences."""
+
+from __future__ import annotations
+
+from registry.actors import Actor
+from registry.enums import OPEN_JOB_STATES, CodeAudit, EvidenceKind
+from registry.exceptions import Conflict, DomainError, NotAllowed
+from registry.models import Evidence, Job
+from registry.permissions import Action, check
+from reviews.enums import Environment, ReviewStatus, Verdict
+from reviews.machines import REVIEW
+from reviews.models import Answer, ReviewRequest
+
+FOUR_EYES = "You submitted this model, so somebody else must approve it."
+
+
+def check_decide(actor: Actor, request: ReviewRequest) -> None:
+    """Role, scope, four eyes, state. Raises NotAllowed or Conflict."""
+    if actor.user.pk == request.submitted_by_id:
+        raise NotAllowed(FOUR_EYES, code="four_eyes")
+    check(actor, Action.DECIDE_REVIEW)
+    REVIEW.target(request.status, "approve")
+
+
+def check_answer(actor: Actor, request: ReviewRequest) -> None:
+    """Who may write answers: reviewers, but not the submitter; only while the request is in review."""
+    if actor.user.pk == request.submitted_by_id:
+        raise NotAllowed("You submitted this model, so somebody else must answer its checklist.", code="four_eyes")
+    check(actor, Action.ANSWER_REVIEW)
+    if request.status != ReviewStatus.IN_REVIEW:
+        raise Conflict("Answers are written while the request is in review.", code="wrong_state")
+
+
+def check_withdraw(actor: Actor, request: ReviewRequest) -> None:
+    if actor.user.pk != request.submitted_by_id:
+        raise NotAllowed("Only the person who submitted a model can withdraw it.", code="not_submitter")
+    REVIEW.target(request.status, "withdraw")
+
+
+def check_resubmit(actor: Actor, request: ReviewRequest) -> None:
+    if actor.user.pk != request.submitted_by_id:
+        raise NotAllowed("Only the person who submitted a model can submit it again.", code="not_submitter")
+    check(actor, Action.SUBMIT_MODEL)
+    REVIEW.target(request.status, "submit")
+
+
+def missing_for_approval(
+    request: ReviewRequest, answers: list[Answer], evidence: list[Evidence], open_jobs: int, conditions: str = ""
+) -> list[str]:
+    """What still stands between this request and an approval, each a sentence. Empty: nothing."""
+    revision = request.revision
+    if revision is None:
+        return ["The checks have not finished."]
+    given = {answer.key: answer for answer in answers}
+    missing = [f"“{item['title']}” is not answered." for item in request.checklist if item["key"] not in given]
+    if revision.code_audit in (CodeAudit.PENDING, CodeAudit.FAILED):
+        missing.append("The repository carries code and its audit has not passed, so it cannot be approved.")
+    if open_jobs:
+        missing.append("A benchmark or an evaluation of this revision is still running.")
+    if request.environment == Environment.PRODUCTION:
+        kinds = {row.kind for row in evidence}
+        if EvidenceKind.BENCHMARK not in kinds:
+            missing.append("Production needs a benchmark of this revision.")
+        if EvidenceKind.EVALUATION not in kinds:
+            missing.append("Production needs a golden-set evaluation of this revision.")
+    doubts = [item["title"] for item in request.checklist if _doubt(given.get(item["key"]))]
+    if doubts and not conditions.strip():
+        missing.append(f"Write the conditions under which it may be used: {', '.join(doubts)} left doubts.")
+    return missing
+
+
+def _doubt(answer: Answer | None) -> bool:
+    return answer is not None and answer.verdict != Verdict.ACCEPTABLE
+
+
+def evidence_of(request: ReviewRequest) -> list[Evidence]:
+    return list(Evidence.objects.filter(revision_id=request.revision_id).order_by("-created_at"))
+
+
+def open_measurements(request: ReviewRequest) -> int:
+    return Job.objects.filter(
+        subject__startswith=f"revision:{request.revision_id}:", team_id=request.team_id, state__in=OPEN_JOB_STATES
+    ).count()
+
+
+def check_approve(actor: Actor, request: ReviewRequest, conditions: str) -> None:
+    """Everything that must be true of an approval. Raises NotAllowed or Conflict with what is missing."""
+    check_decide(actor, request)
+    missing = missing_for_approval(
+        request, list(request.answers.all()), evidence_of(request), open_measurements(request), conditions
+    )
+    if missing:
+        raise Conflict("It cannot be approved yet. " + " ".join(missing), code="not_ready", missing=missing)
+
+
+def reason_against(check_function: object, *args: object) -> str:
+    """The sentence a `check_*` would raise, or nothing: what a disabled button shows."""
+    try:
+        check_function(*args)  # type: ignore[operator]
+    except DomainError as refusal:
+        return refusal.message
+    return ""

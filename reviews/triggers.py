@@ -1,0 +1,56 @@
+"""The rules of reviews that hold whoever writes (installed like registry/triggers.py)."""
+
+from __future__ import annotations
+
+from registry.triggers import Rule, append_only
+
+RULES: list[Rule] = [
+    *append_only("reviews_vote", "A vote"),
+    Rule(
+        "reviews_vote_four_eyes",
+        "reviews_vote",
+        "INSERT",
+        "The submitter of a model cannot vote on it.",
+        "NEW.reviewer_id = (SELECT submitted_by_id FROM reviews_reviewrequest WHERE id = NEW.request_id)",
+    ),
+    Rule(
+        "reviews_vote_in_review",
+        "reviews_vote",
+        "INSERT",
+        "Votes are cast in the current round of a request that is in review.",
+        "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest WHERE id = NEW.request_id AND status = 'in_review' "
+        "AND round = NEW.round)",
+    ),
+    Rule(
+        "reviews_request_decided",
+        "reviews_reviewrequest",
+        "UPDATE",
+        "A decided, withdrawn or superseded review stays as it is: a new decision is a new request.",
+        "OLD.status IN ('approved', 'rejected', 'withdrawn', 'superseded')",
+    ),
+    Rule(
+        "reviews_request_voted",
+        "reviews_reviewrequest",
+        "UPDATE OF status",
+        "A decision needs a vote of its decider in this round.",
+        "NEW.status IN ('approved', 'rejected') AND NOT EXISTS (SELECT 1 FROM reviews_vote v "
+        "WHERE v.request_id = NEW.id AND v.round = NEW.round AND v.reviewer_id = NEW.decision_by_id "
+        "AND v.decision = NEW.decision)",
+    ),
+    Rule(
+        "reviews_request_submitter",
+        "reviews_reviewrequest",
+        "UPDATE OF submitted_by_id, model_id, team_id",
+        "Who submitted what cannot be changed.",
+        "NEW.submitted_by_id <> OLD.submitted_by_id OR NEW.model_id <> OLD.model_id OR NEW.team_id <> OLD.team_id",
+    ),
+    Rule("reviews_request_no_delete", "reviews_reviewrequest", "DELETE", "A review is a record: it cannot be deleted."),
+    Rule(
+        "reviews_answer_in_review",
+        "reviews_answer",
+        "UPDATE",
+        "Answers change only while the request is in review.",
+        "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest WHERE id = NEW.request_id AND status = 'in_review')",
+    ),
+    Rule("reviews_answer_no_delete", "reviews_answer", "DELETE", "An answer is a record: it cannot be deleted."),
+]
