@@ -47,17 +47,22 @@ def main() -> int:
     # One line for each batch would drown the log of a benchmark.
     logging.getLogger("inference.engine.classifier").setLevel(logging.WARNING)
     die_with_parent(_PARENT)
+    return run_job(sys.stdin.buffer.read(), lambda event: _emit(events, event), contain=apply_limits)
+
+
+def run_job(raw: bytes, emit: Callable[[dict[str, Any]], None], *, contain: Callable[..., None]) -> int:
+    """Check the job, bound this process with `contain`, run it, emit its events. Returns the exit status."""
     if os.environ.get("HF_HUB_OFFLINE") != "1":
-        _emit(events, _error("not_offline", "Set HF_HUB_OFFLINE=1: a job may only read its local snapshot."))
+        emit(_error("not_offline", "Set HF_HUB_OFFLINE=1: a job may only read its local snapshot."))
         return 2
     try:
-        task, limits = _read_task(sys.stdin.buffer.read())
-        apply_limits(**limits)
+        task, limits = _read_task(raw)
     except JobError as exc:
-        _emit(events, _error(exc.code, str(exc)))
+        emit(_error(exc.code, str(exc)))
         return 2
-    event = _run(task, lambda step, done, total: _emit(events, _progress(step, done, total)))
-    _emit(events, event)
+    contain(**limits)
+    event = _run(task, lambda step, done, total: emit(_progress(step, done, total)))
+    emit(event)
     return 0 if event["event"] == "result" else 1
 
 

@@ -145,11 +145,11 @@ class Worker:
             ):
                 self._run_rows([rows[i] for i in batch])
         except BaseException as exc:
+            # Even a SystemExit from a library: it ends no thread but this one, and would leave the server
+            # deaf.
             logger.error("engine_round_failed", extra={"error": describe_error(exc), "jobs": len(taken)})
             for job in taken:
                 job.fail(InferenceError(f"The engine failed ({type(exc).__name__})."))
-            if not isinstance(exc, Exception):
-                raise
 
     def _begin(self, job: Job) -> bool:
         """Whether the job is still worth running; one that is not has been answered."""

@@ -1,4 +1,7 @@
-"""The job child as the worker runs it: a real process, JSON in, JSON lines out."""
+"""The job child: JSON in, JSON lines out.
+
+Starting it costs seconds of imports, so what does not need a process of its own runs in this one.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from inference.engine.child import run_job
 from tests.engine.tiny import COMMIT_SHA, LABELS, LINES, MODEL_ID
 
 SECRET = "Nguyễn Văn A 4111"
@@ -30,7 +34,16 @@ def job(kind: str, snapshot: Path, **params: Any) -> dict[str, Any]:
     }
 
 
-def run(body: dict[str, Any] | str, **environment: str) -> tuple[int, list[dict[str, Any]], str]:
+def run(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[dict[str, Any]]]:
+    """Exit status and events of a job run inside this process, without its limits."""
+    events: list[dict[str, Any]] = []
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    status = run_job(json.dumps(body).encode(), events.append, contain=lambda **limits: None)
+    assert SECRET not in json.dumps(events, ensure_ascii=False)
+    return status, events
+
+
+def run_process(body: dict[str, Any] | str, **environment: str) -> tuple[int, list[dict[str, Any]], str]:
     """Exit status, events, log. The log must never hold the secret, whatever the outcome."""
     done = subprocess.run(
         [sys.executable, "-m", "inference.engine.child"],
@@ -56,7 +69,7 @@ def test_benchmark_measures_the_grid_and_the_summary(snapshot: Path) -> None:
         repeats=2,
         warmup=1,
     )
-    status, events, log = run(body)
+    status, events, log = run_process(body)
     assert status == 0, log
     assert [event["event"] for event in events].count("result") == 1
     result = events[-1]["result"]
@@ -83,11 +96,11 @@ def test_benchmark_measures_the_grid_and_the_summary(snapshot: Path) -> None:
     assert {"torch", "transformers", "python"} <= result["versions"].keys()
 
 
-@pytest.mark.service
-def test_evaluation_predicts_every_example(snapshot: Path) -> None:
+def test_evaluation_predicts_every_example(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = [{"id": i, "inputs": line, "reference": LABELS[i % 3]} for i, line in enumerate(LINES)]
-    status, events, log = run(job("evaluation", snapshot, examples=examples, batch_size=4, max_length=16))
-    assert status == 0, log
+    body = job("evaluation", snapshot, examples=examples, batch_size=4, max_length=16)
+    status, events = run(body, monkeypatch)
+    assert status == 0
     result = events[-1]["result"]
     assert result["labels"] == list(LABELS)
     assert [row["id"] for row in result["predictions"]] == list(range(len(LINES)))
@@ -95,34 +108,41 @@ def test_evaluation_predicts_every_example(snapshot: Path) -> None:
     assert {"event": "progress", "step": "evaluate", "done": 6, "total": 6} in events
 
 
-@pytest.mark.service
-def test_evaluation_names_a_label_the_model_does_not_have(snapshot: Path) -> None:
+def test_evaluation_names_a_label_the_model_does_not_have(
+    snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     examples = [{"id": 1, "inputs": SECRET, "reference": "furious"}]
-    status, events, _ = run(job("evaluation", snapshot, examples=examples))
+    status, events = run(job("evaluation", snapshot, examples=examples), monkeypatch)
     assert status == 1
     assert events[-1]["code"] == "unknown_label"
     assert "furious" in events[-1]["message"]
     assert all(label in events[-1]["message"] for label in LABELS)
 
 
-@pytest.mark.service
-def test_tokenizer_facts_repeat_and_notice_a_changed_tokenizer(snapshot: Path, spoiled: Path) -> None:
+def test_tokenizer_facts_need_no_weights(spoiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (spoiled / "model.safetensors").unlink()
-    body = job("tokenizer_facts", spoiled, probe_texts=LINES)
-    status, events, log = run(body)
-    assert status == 0, log
+    status, events = run(job("tokenizer_facts", spoiled, probe_texts=LINES), monkeypatch)
+    assert status == 0
     facts = events[-1]["result"]
     assert facts["vocab_size"] > 50
     assert (facts["model_max_length"], facts["padding_side"]) == (512, "right")
     assert facts["special_tokens"]["cls_token"] == "[CLS]"
+
+
+def test_tokenizer_facts_notice_a_changed_tokenizer(
+    snapshot: Path, spoiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = spoiled / "tokenizer.json"
     path.write_text(path.read_text().replace('"lowercase": true', '"lowercase": false'))
-    changed = run(job("tokenizer_facts", spoiled, probe_texts=["The Delivery"]))[1][-1]["result"]
-    original = run(job("tokenizer_facts", snapshot, probe_texts=["The Delivery"]))[1][-1]["result"]
-    assert changed["probe_digest"] != original["probe_digest"]
+    digests = [
+        run(job("tokenizer_facts", folder, probe_texts=["The Delivery"]), monkeypatch)[1][-1]["result"][
+            "probe_digest"
+        ]
+        for folder in (snapshot, snapshot, spoiled)
+    ]
+    assert digests[0] == digests[1] != digests[2]
 
 
-@pytest.mark.service
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -133,38 +153,66 @@ def test_tokenizer_facts_repeat_and_notice_a_changed_tokenizer(snapshot: Path, s
     ],
 )
 def test_child_answers_a_bad_job_with_a_typed_error(
-    snapshot: Path, change: dict[str, Any], code: str
+    snapshot: Path, change: dict[str, Any], code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = [{"id": 1, "inputs": SECRET, "reference": "neutral"}]
-    status, events, _ = run(job("evaluation", snapshot, examples=examples) | change)
+    status, events = run(job("evaluation", snapshot, examples=examples) | change, monkeypatch)
     assert (status, events[-1]["event"], events[-1]["code"]) == (1, "error", code)
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", '{"kind": "dance"}', '{"kind": "benchmark", "extra": 1}'])
 def test_child_refuses_what_is_no_job(body: str) -> None:
-    status, events, _ = run(body)
+    status, events, _ = run_process(body)
     assert (status, [event["code"] for event in events]) == (2, ["bad_request"])
 
 
 def test_child_refuses_to_start_when_it_might_reach_the_hub(snapshot: Path) -> None:
-    status, events, _ = run(job("benchmark", snapshot, texts=["a"]), HF_HUB_OFFLINE="0")
+    status, events, _ = run_process(job("benchmark", snapshot, texts=["a"]), HF_HUB_OFFLINE="0")
     assert (status, [event["code"] for event in events]) == (2, ["not_offline"])
 
 
-@pytest.mark.service
-def test_child_out_of_memory_says_so(snapshot: Path) -> None:
-    body = job("evaluation", snapshot, examples=[{"id": 1, "inputs": SECRET, "reference": "neutral"}])
-    body["limits"] = {"memory_mb": 60, "cpu_s": None}
-    status, events, log = run(body)
-    assert (status, events[-1]["code"]) == (1, "memory_limit"), log
+@pytest.mark.parametrize(
+    "failure",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to")],
+)
+def test_child_out_of_memory_says_so(
+    snapshot: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("inference.engine.torch_backend.TorchBackend.forward", fail)
+    monkeypatch.setattr("inference.engine.classifier.TextClassifier.warm_up", lambda self: None)
+    examples = [{"id": 1, "inputs": SECRET, "reference": "neutral"}]
+    status, events = run(job("evaluation", snapshot, examples=examples), monkeypatch)
+    assert (status, events[-1]["code"]) == (1, "memory_limit")
 
 
-@pytest.mark.service
-def test_child_out_of_processor_time_says_so(snapshot: Path) -> None:
-    body = job("benchmark", snapshot, texts=[SECRET], repeats=1_000_000)
-    body["limits"] = {"memory_mb": None, "cpu_s": 1}
-    status, events, log = run(body)
-    assert (status, events[-1]["code"]) == (1, "cpu_limit"), log
+def test_an_unexpected_failure_is_reported_without_its_message(
+    snapshot: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError(SECRET)
+
+    monkeypatch.setattr("inference.engine.torch_backend.TorchBackend.encode", fail)
+    examples = [{"id": 1, "inputs": SECRET, "reference": "neutral"}]
+    status, events = run(job("evaluation", snapshot, examples=examples), monkeypatch)
+    assert (status, events[-1]["code"]) == (1, "internal")
+    assert "KeyError" in events[-1]["message"]
+    assert SECRET not in caplog.text
+
+
+def test_apply_limits_bounds_memory_and_processor_time() -> None:
+    code = (
+        "from inference.engine.containment import CpuLimitReached, apply_limits\n"
+        "apply_limits(memory_mb=200, cpu_s=1)\n"
+        "try:\n    bytearray(400 * 1024 * 1024)\nexcept MemoryError:\n    print('memory')\n"
+        "try:\n    while True: sum(range(1000))\nexcept CpuLimitReached:\n    print('cpu')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.split() == ["memory", "cpu"]
 
 
 @pytest.mark.service

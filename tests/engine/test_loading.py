@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from inference.engine import ClassifierConfig, ModelLoadError, TextClassifier, load_backend
 from inference.engine.load import load_tokenizer
 from inference.engine.snapshot import check_snapshot
+from inference.engine.torch_backend import TorchBackend
 from tests.engine.tiny import COMMIT_SHA, LABELS, MODEL_ID, POSITIONS, tiny_config
 
 
@@ -114,7 +115,8 @@ def test_check_snapshot_without_weights_accepts_tokenizer_only(spoiled: Path) ->
 
 def test_backend_is_in_evaluation_mode_with_labels_in_order(classifier: TextClassifier) -> None:
     assert classifier.labels == LABELS
-    assert not classifier.backend._model.training  # type: ignore[attr-defined]
+    assert isinstance(classifier.backend, TorchBackend)
+    assert not classifier.backend._model.training
     assert classifier.ready
 
 
@@ -145,6 +147,6 @@ def test_load_refuses_a_tokenizer_without_padding(spoiled: Path) -> None:
     ],
 )
 def test_config_refuses_what_is_not_pinned(tmp_path: Path, changes: dict[str, Any]) -> None:
-    values = {"snapshot": tmp_path, "model_id": MODEL_ID, "commit_sha": COMMIT_SHA} | changes
+    values: dict[str, Any] = {"snapshot": tmp_path, "model_id": MODEL_ID, "commit_sha": COMMIT_SHA} | changes
     with pytest.raises(ValueError, match="must"):
         ClassifierConfig(**values)
