@@ -13,6 +13,7 @@ Same inputs, same bytes: seeds are fixed, torch runs one thread with determinist
 downloaded: the offline switches below are set before any library of the ecosystem is imported.
 Run it in a process of its own; it changes torch's global state.
 """
+# ruff: noqa: E402 - the switches must be set before the imports that read them
 
 import os
 
@@ -59,6 +60,7 @@ ID2LABEL = dict(enumerate(LABELS))
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_LENGTH = 128
 HOLDOUT = 0.15
+SHORT_WORDS = 8  # the border between the two length groups of the card
 SPLIT_SEED = 42
 
 
@@ -218,7 +220,7 @@ def train(settings: Settings, out: Path, data: Path = DATA) -> dict[str, Any]:
         )
         trainer.train()
         seconds = time.perf_counter() - started
-        measured = _measure(trainer, tokenized["test"])
+        measured = _measure(trainer, tokenized["test"], split["test"]["text"][:])
         trainer.model.save_pretrained(out)
         tokenizer.save_pretrained(out)
     lengths = [len(ids) for ids in tokenized["train"]["input_ids"]]
@@ -236,12 +238,22 @@ def train(settings: Settings, out: Path, data: Path = DATA) -> dict[str, Any]:
     }
 
 
-def _measure(trainer: Any, holdout: Dataset) -> dict[str, Any]:
-    """Accuracy, macro F1, figures by label and the confusion matrix of the finished model."""
+def _measure(trainer: Any, holdout: Dataset, texts: list[str]) -> dict[str, Any]:
+    """Accuracy, macro F1, figures by label and by length, and the confusion matrix of the finished model."""
     output = trainer.predict(holdout)
-    matrix = confusion(output.label_ids, np.argmax(output.predictions, axis=-1))
-    metrics = compute_metrics((output.predictions, output.label_ids))
-    return {**metrics, "per_class": per_class(matrix), "confusion": matrix}
+    predictions = np.argmax(output.predictions, axis=-1)
+    right = predictions == output.label_ids
+    short = np.array([len(text.split()) <= SHORT_WORDS for text in texts])
+    matrix = confusion(output.label_ids, predictions)
+    return {
+        **compute_metrics((output.predictions, output.label_ids)),
+        "per_class": per_class(matrix),
+        "confusion": matrix,
+        "by_length": {
+            name: {"rows": int(mask.sum()), "accuracy": float(right[mask].mean())}
+            for name, mask in (("short", short), ("long", ~short))
+        },
+    }
 
 
 def main() -> None:
