@@ -75,11 +75,13 @@ def known_repo(request: Request, model_id: str) -> RepoMeta:
 
 def commit_of(request: Request, model_id: str, revision: str) -> str:
     """The commit that the revision means, or is said to mean."""
+    store = hub_of(request).store
     try:
-        sha = hub_of(request).store.resolve(model_id, revision)
+        said = lies_of(request).commit_for(model_id, revision, store.resolve(model_id, revision))
+        # Again, because a lie may name a commit that this repository never had.
+        return store.resolve(model_id, said)
     except RevisionNotFound as missing:
         raise unknown_revision(revision) from missing
-    return lies_of(request).commit_for(model_id, revision, sha)
 
 
 def flag(value: Any) -> bool:

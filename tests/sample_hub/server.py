@@ -87,5 +87,5 @@ async def _requests(request: Request) -> Response:
 
 
 async def _paths_info(request: Request) -> Response:
-    paths, expand = await api.paths_info(request)
+    paths, expand = await api.asked_paths(request)
     return await run_in_threadpool(api.describe_paths, request, paths, expand=expand)

@@ -107,7 +107,7 @@ class SampleHubStore:
     # -- models --------------------------------------------------------------------------------------------
 
     def create_repo(self, model_id: str, *, internal_id: str | None = None) -> str:
-        """Creates the model with the Hub's "initial commit" (.gitattributes) on main, or keeps an existing one.
+        """Creates the model with an "initial commit" (.gitattributes) on main, as the Hub does, or keeps it.
 
         Returns the commit of main. Raises ValueError when `model_id` is not "org/name".
         """
