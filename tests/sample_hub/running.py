@@ -78,7 +78,9 @@ def running_hub(root: Path | str, **options: Any) -> Iterator[str]:
 @contextlib.contextmanager
 def hub_process(root: Path | str, port: int = 0) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
     """Serves `root` from a child process; yields the base URL and the process. Killed on leaving."""
-    command = [sys.executable, "-m", "tests.sample_hub", "serve", "--root", str(root), "--port", str(port)]
+    command = [sys.executable, "-m", "tests.sample_hub", "serve"]
+    # Absolute, because the child starts in the repository, where `-m tests.sample_hub` is found.
+    command += ["--root", str(Path(root).resolve()), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY) as child:
         try:
             assert child.stdout is not None
