@@ -13,22 +13,23 @@ Same inputs, same bytes: seeds are fixed, torch runs one thread with determinist
 downloaded: the offline switches below are set before any library of the ecosystem is imported.
 Run it in a process of its own; it changes torch's global state.
 """
-# ruff: noqa: E402 - the switches must be set before the imports that read them
 
 import os
 
-OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "DISABLE_SAFETENSORS_CONVERSION": "1",  # else transformers asks the Hub's convert Space for a copy
-    "TRANSFORMERS_VERBOSITY": "error",
-    "TOKENIZERS_PARALLELISM": "false",  # one order of merging, one vocabulary
-    "OMP_NUM_THREADS": "1",
-}
-os.environ.update(OFFLINE)
+# Before the imports that read them.
+os.environ.update(
+    {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "DISABLE_SAFETENSORS_CONVERSION": "1",  # else transformers asks the Hub's convert Space for a copy
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",  # one order of merging, one vocabulary
+        "OMP_NUM_THREADS": "1",
+    }
+)
 
 import argparse
 import json
@@ -90,19 +91,40 @@ def make_deterministic(seed: int) -> None:
     torch.use_deterministic_algorithms(True)
 
 
-def train_tokenizer(texts: list[str], vocabulary: int) -> Any:
-    """A lower-casing WordPiece tokenizer that keeps Vietnamese diacritics: "tôi" and "tối" differ by one."""
-    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+def _empty_tokenizer(model: Any) -> Any:
+    """A tokenizer around `model` with the text preparation that training and serving share."""
+    core = Tokenizer(model)
     core.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.BertNormalizer(strip_accents=False, lowercase=True)]
     )
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return core
+
+
+def train_tokenizer(texts: list[str], vocabulary: int) -> Any:
+    """A lower-casing WordPiece tokenizer that keeps Vietnamese diacritics: "tôi" and "tối" differ by one.
+
+    The trainer numbers the pieces inside words ("##a") in the order of a hash map that differs from run to
+    run, and breaks ties between equal counts by these numbers. Naming them up front, sorted, fixes both;
+    the finished vocabulary is then loaded into a fresh tokenizer, where they are ordinary pieces.
+    """
+    core = _empty_tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words = (
+        word
+        for text in texts
+        for word, _ in core.pre_tokenizer.pre_tokenize_str(core.normalizer.normalize_str(text))
+    )
+    inner = sorted({f"##{letter}" for word in words for letter in word[1:]})
     core.train_from_iterator(
         texts,
         trainers.WordPieceTrainer(
-            vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+            vocab_size=vocabulary,
+            min_frequency=2,
+            special_tokens=[*SPECIAL_TOKENS, *inner],
+            show_progress=False,
         ),
     )
+    core = _empty_tokenizer(models.WordPiece(vocab=core.get_vocab(), unk_token="[UNK]"))
     core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
