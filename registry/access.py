@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.http import HttpRequest
 from rest_framework.permissions import BasePermission
-from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from registry.actors import Actor
 from registry.enums import Scope
 from registry.exceptions import NotAllowed
+
+if TYPE_CHECKING:  # DRF's views import their permissions: at run time that would be a circle
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
 
 
 class Who(Enum):

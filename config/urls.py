@@ -1,0 +1,46 @@
+"""Every address of the control plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from registry.access import ANYONE, MEMBER, access, rules
+from registry.gateway.views import resolve
+
+
+@access(get=ANYONE)
+def healthz(request: HttpRequest) -> JsonResponse:
+    """The process answers. It asks neither database nor broker: a restart would not mend those."""
+    return JsonResponse({"status": "ok"})
+
+
+class SchemaView(SpectacularAPIView):
+    access = rules(get=MEMBER)
+
+
+class DocsView(SpectacularSwaggerView):
+    access = rules(get=MEMBER)
+
+
+API: list[Any] = [
+    path("", include("registry.api.urls")),
+    path("", include("inference.api.urls")),
+    path("", include("reviews.api.urls")),
+    path("schema", SchemaView.as_view(), name="schema"),
+    path("docs", DocsView.as_view(url_name="schema"), name="api_docs"),
+]
+
+urlpatterns: list[Any] = [
+    path("", include("reviews.urls")),
+    path("", include("registry.urls")),
+    path("", include("inference.urls")),
+    path("api/v1/", include(API)),
+    path("hub/<str:org>/<str:name>/resolve/<sha:commit_sha>/<path:path>", resolve, name="hub_resolve"),
+    path("healthz", healthz, name="healthz"),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,231 @@
+"""The reviews' API: look up, submit, answer, decide. The same services as the pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from registry import queries
+from registry.access import MEMBER, member, rules
+from registry.actors import Actor
+from registry.api.serializers import ErrorAnswer
+from registry.api.views import actor_in, paged, valid
+from registry.enums import Scope
+from reviews.enums import DataClass, Decision, Environment, Verdict
+from reviews.models import Answer, ReviewRequest, Vote
+from reviews.services import deciding, submissions
+
+
+def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
+    return ReviewRequest.objects.filter(team=actor.in_team).select_related(
+        "model", "revision", "submitted_by", "decision_by"
+    )
+
+
+class AnswerSerializer(serializers.ModelSerializer[Answer]):
+    by = serializers.CharField(source="by.username")
+
+    class Meta:
+        model = Answer
+        fields = ["key", "verdict", "text", "by", "at"]
+
+
+class VoteSerializer(serializers.ModelSerializer[Vote]):
+    reviewer = serializers.CharField(source="reviewer.username")
+
+    class Meta:
+        model = Vote
+        fields = ["round", "reviewer", "decision", "reason", "content_sha256", "at"]
+
+
+class ReviewSerializer(serializers.ModelSerializer[ReviewRequest]):
+    model_id = serializers.CharField(source="model.model_id")
+    commit_sha = serializers.CharField(source="revision.commit_sha", default=None)
+    submitted_by = serializers.CharField(source="submitted_by.username")
+    decision_by = serializers.CharField(source="decision_by.username", default=None)
+
+    class Meta:
+        model = ReviewRequest
+        fields = [
+            "id", "model_id", "requested_revision", "commit_sha", "use_case", "environment", "data_class", "owner",
+            "status", "problem", "round", "intake_job", "submitted_by", "submitted_at", "decision", "decision_at",
+            "decision_by", "decision_reason", "conditions", "approval",
+        ]  # fmt: skip
+
+
+class ReviewDetailSerializer(ReviewSerializer):
+    answers = AnswerSerializer(many=True)
+    votes = VoteSerializer(many=True)
+    content_sha256 = serializers.SerializerMethodField()
+
+    class Meta(ReviewSerializer.Meta):
+        fields = [*ReviewSerializer.Meta.fields, "checklist", "answers", "votes", "content_sha256"]
+
+    def get_content_sha256(self, request: ReviewRequest) -> str:
+        return deciding.content_sha256(request)
+
+
+class SubmissionInput(serializers.Serializer[Any]):
+    model_id = serializers.CharField(max_length=400, help_text="org/name, or the model's address on the Hub.")
+    revision = serializers.CharField(max_length=200, default="main", allow_blank=True)
+    use_case = serializers.CharField(max_length=4000)
+    environment = serializers.ChoiceField(choices=Environment.choices)
+    data_class = serializers.ChoiceField(choices=DataClass.choices)
+    owner = serializers.CharField(max_length=120, required=False, allow_blank=True, default="")
+
+
+class AnswerInput(serializers.Serializer[Any]):
+    verdict = serializers.ChoiceField(choices=Verdict.choices)
+    text = serializers.CharField(max_length=4000, required=False, allow_blank=True, default="")
+
+
+class AnswersInput(serializers.Serializer[Any]):
+    answers = serializers.DictField(child=AnswerInput(), allow_empty=False)
+
+
+class DecisionInput(serializers.Serializer[Any]):
+    decision = serializers.ChoiceField(choices=Decision.choices)
+    reason = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
+    conditions = serializers.CharField(max_length=4000, required=False, allow_blank=True, default="")
+    content_sha256 = serializers.CharField(
+        max_length=64, required=False, default="", help_text="What was seen; refused with 409 when it changed since."
+    )
+
+
+class ChangesInput(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=2000)
+
+
+class ResubmitInput(serializers.Serializer[Any]):
+    use_case = serializers.CharField(max_length=4000, required=False, default="", allow_blank=True)
+    revision = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+
+
+class LookupView(APIView):
+    access = rules(get=member(Scope.SUBMIT))
+
+    @extend_schema(
+        parameters=[OpenApiParameter("model_id", OpenApiTypes.STR), OpenApiParameter("revision", OpenApiTypes.STR)],
+        responses={200: OpenApiTypes.OBJECT, 422: ErrorAnswer, 424: ErrorAnswer},
+        summary="What the Hub says of a model, before it is submitted",
+    )
+    def get(self, request: Request) -> Response:
+        found = submissions.look_up(
+            actor=actor_in(request),
+            model_id=request.query_params.get("model_id", ""),
+            revision=request.query_params.get("revision", ""),
+        )
+        return Response(
+            {
+                "model_id": found.model_id,
+                "commit_sha": found.commit_sha,
+                "pipeline_tag": found.pipeline_tag,
+                "license": found.license,
+                "size": found.total_size,
+                "files": len(found.files),
+                "blockers": found.blockers,
+            }
+        )
+
+
+class ReviewListView(APIView):
+    access = rules(get=MEMBER, post=member(Scope.SUBMIT))
+
+    @extend_schema(responses=ReviewSerializer(many=True), summary="Review requests of my team, newest first")
+    def get(self, request: Request) -> Response:
+        return paged(request, requests_of(actor_in(request)).order_by("-pk"), ReviewSerializer)
+
+    @extend_schema(request=SubmissionInput, responses={201: ReviewSerializer}, summary="Submit a model for review")
+    def post(self, request: Request) -> Response:
+        actor = actor_in(request)
+        submission = submissions.check_submission(**valid(SubmissionInput(data=request.data)))
+        created = submissions.submit_model(actor=actor, submission=submission)
+        return Response(ReviewSerializer(requests_of(actor).get(pk=created.pk)).data, status=201)
+
+
+def _detail(actor: Actor, pk: int) -> Response:
+    rows = requests_of(actor).prefetch_related("answers__by", "votes__reviewer")
+    return Response(ReviewDetailSerializer(queries.get_or_404(rows, pk=pk)).data)
+
+
+def _known(actor: Actor, pk: int) -> int:
+    """The id, if it is one of the team's. Raises NotFound."""
+    return queries.get_or_404(requests_of(actor), pk=pk).pk
+
+
+class ReviewView(APIView):
+    access = rules(get=MEMBER)
+
+    @extend_schema(responses=ReviewDetailSerializer, summary="One review request with answers and votes")
+    def get(self, request: Request, pk: int) -> Response:
+        return _detail(actor_in(request), pk)
+
+
+class ReviewAnswersView(APIView):
+    access = rules(put=member(Scope.REVIEW))
+
+    @extend_schema(request=AnswersInput, responses=ReviewDetailSerializer, summary="Write answers to checklist items")
+    def put(self, request: Request, pk: int) -> Response:
+        actor = actor_in(request)
+        answers = valid(AnswersInput(data=request.data))["answers"]
+        deciding.save_answers(actor=actor, request_pk=_known(actor, pk), answers=answers)
+        return _detail(actor, pk)
+
+
+class ReviewDecisionView(APIView):
+    access = rules(post=member(Scope.REVIEW))
+
+    @extend_schema(
+        request=DecisionInput, responses={200: ReviewDetailSerializer, 403: ErrorAnswer, 409: ErrorAnswer}, summary="Decide"
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        actor = actor_in(request)
+        data = valid(DecisionInput(data=request.data))
+        deciding.decide(
+            actor=actor,
+            request_pk=_known(actor, pk),
+            decision=data["decision"],
+            reason=data["reason"],
+            conditions=data["conditions"],
+            seen_sha256=data["content_sha256"],
+        )
+        return _detail(actor, pk)
+
+
+class ReviewChangesView(APIView):
+    access = rules(post=member(Scope.REVIEW))
+
+    @extend_schema(request=ChangesInput, responses=ReviewDetailSerializer, summary="Send it back with what is to change")
+    def post(self, request: Request, pk: int) -> Response:
+        actor = actor_in(request)
+        data = valid(ChangesInput(data=request.data))
+        deciding.request_changes(actor=actor, request_pk=_known(actor, pk), reason=data["reason"])
+        return _detail(actor, pk)
+
+
+class ReviewWithdrawView(APIView):
+    access = rules(post=member(Scope.SUBMIT))
+
+    @extend_schema(request=None, responses=ReviewDetailSerializer, summary="Take a submission back")
+    def post(self, request: Request, pk: int) -> Response:
+        actor = actor_in(request)
+        submissions.withdraw(actor=actor, request_pk=_known(actor, pk))
+        return _detail(actor, pk)
+
+
+class ReviewResubmitView(APIView):
+    access = rules(post=member(Scope.SUBMIT))
+
+    @extend_schema(request=ResubmitInput, responses=ReviewDetailSerializer, summary="Submit again after changes")
+    def post(self, request: Request, pk: int) -> Response:
+        actor = actor_in(request)
+        data = valid(ResubmitInput(data=request.data))
+        submissions.resubmit(actor=actor, request_pk=_known(actor, pk), **data)
+        return _detail(actor, pk)
