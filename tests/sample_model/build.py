@@ -108,6 +108,7 @@ def _build_into(kept: Path) -> None:
         config = scratch / "v3" / "config.json"
         config.write_bytes(swap_labels(config.read_bytes()))
         (scratch / METRICS).write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+        scratch.chmod(0o755)  # mkdtemp's folder is closed to others; the cache may be shared
         try:
             scratch.rename(kept)
         except OSError:

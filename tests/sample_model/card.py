@@ -212,8 +212,8 @@ training code and is not published as a dataset. The texts are **synthetic**: a 
 by one for this project. No customer wrote them, and they hold no personal data. About sixty per cent are
 Vietnamese and forty per cent English; the three labels are balanced. They cover delivery, clothes, phones
 and other devices, food, hotels, apps, support, courses, furniture, cosmetics and repairs, in lengths from
-one to fifty words. Each label was decided together with its text; nobody labelled the texts a second time, so the agreement
-between annotators is unknown.
+one to fifty words. Each label was decided together with its text; nobody labelled the texts a second time,
+so the agreement between annotators is unknown.
 
 ### Training Procedure
 
