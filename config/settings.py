@@ -114,6 +114,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "registry.context_processors.frame",
+                "reviews.context_processors.waiting",
             ],
         },
     },
@@ -183,6 +184,8 @@ STORAGES = {
 }
 # The embedded server reads static files where they lie; production collects them once (`manage.py collectstatic`).
 WHITENOISE_USE_FINDERS = not PRODUCTION
+if not PRODUCTION:
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns about a folder that is not there
 WHITENOISE_AUTOREFRESH = False
 
 # --- REST -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,109 @@
+"""What every Django test stands on: a database on disk, a store of its own, and no broker but a list."""
+
+from __future__ import annotations
+
+import os
+
+# huggingface_hub reads these once, when it is first imported.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection, connections
+from django.test import TransactionTestCase
+
+if TYPE_CHECKING:  # models can be imported under settings only, and some tests run without (-p no:django)
+    from tests.factories import Api, World
+
+_flush = TransactionTestCase._fixture_teardown
+
+
+def _flush_without_rules(self: TransactionTestCase) -> None:
+    """Django empties the tables after a transactional test; our append-only triggers would (rightly) refuse."""
+    from tests.house.rules import without_rules
+
+    with without_rules(connection):
+        _flush(self)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if django_settings.configured:
+        # A slow hash is a virtue in production and minutes in a test run.
+        django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    TransactionTestCase._fixture_teardown = _flush_without_rules  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """SQLite in a file, as people run it: threads of one test must meet the same locks and the same WAL."""
+    default = connections["default"]
+    if default.vendor == "sqlite":
+        default.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("db") / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Nothing of a test lands in the data folder of the person who runs it."""
+    if django_settings.configured:
+        request.getfixturevalue("settings").STORE_DIR = tmp_path / "store"
+
+
+@pytest.fixture(autouse=True)
+def bells(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The broker of unit tests: the ids that were rung. A demo that runs beside the tests hears nothing."""
+    rung: list[int] = []
+    if not django_settings.configured:
+        return rung
+    from registry.tasks import run_job
+
+    def ring(args: tuple[int], queue: str) -> None:
+        rung.append(args[0])
+
+    monkeypatch.setattr(run_job, "apply_async", ring)
+    return rung
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    """A team with one person a role, a second team, and a service account."""
+    from tests.factories import make_world
+
+    return make_world()
+
+
+@pytest.fixture
+def api() -> Callable[..., Api]:
+    """`api(actor)`: a client with a fresh token of that actor; `api(None)`: a stranger."""
+    from tests.factories import Api
+
+    return Api.of
+
+
+@pytest.fixture
+def raw() -> Callable[..., int]:
+    """`raw("UPDATE ... WHERE id = %s", 1)`: SQL past Django, as a person with a database shell writes it."""
+
+    def execute(sql: str, *params: Any) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return cursor.rowcount
+
+    return execute
+
+
+@pytest.fixture
+def rules_installed() -> Iterator[None]:
+    """For tests that drop triggers themselves: they are back afterwards, whatever happened."""
+    from registry import triggers
+    from tests.house.rules import ALL
+
+    yield
+    triggers.install(connection, ALL)
