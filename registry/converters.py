@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.urls import register_converter
+
 from registry.machines import APPROVAL
 
 
@@ -21,3 +23,8 @@ class Action(CommitSha):
     """What a person can do to an approval."""
 
     regex = "|".join(action for action in APPROVAL.actions if action != "expire")
+
+
+# Here and nowhere else: registering a name twice is an error in Django to come.
+register_converter(CommitSha, "sha")
+register_converter(Action, "action")

@@ -87,16 +87,16 @@ OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
 SERVED_STATUSES = (ApprovalStatus.ACTIVE, ApprovalStatus.DEPRECATED)
 
 STATUSES: dict[str, Status] = {
-    ApprovalStatus.ACTIVE: Status("Approved", "circle-check", "green"),
-    ApprovalStatus.DEPRECATED: Status("Deprecated", "alert-triangle", "amber"),
-    ApprovalStatus.RETIRED: Status("Retired", "history", "grey"),
-    ApprovalStatus.SUSPENDED: Status("Suspended", "ban", "red"),
-    ApprovalStatus.REVOKED: Status("Revoked", "ban", "red"),
-    ApprovalStatus.EXPIRED: Status("Expired", "clock", "grey"),
+    ApprovalStatus.ACTIVE: Status("Approved", "circle-check", "ok"),
+    ApprovalStatus.DEPRECATED: Status("Deprecated", "alert-triangle", "attention"),
+    ApprovalStatus.RETIRED: Status("Retired", "history", "ended"),
+    ApprovalStatus.SUSPENDED: Status("Suspended", "ban", "bad"),
+    ApprovalStatus.REVOKED: Status("Revoked", "ban", "bad"),
+    ApprovalStatus.EXPIRED: Status("Expired", "clock", "ended"),
     JobState.QUEUED: Status("Queued", "clock", "neutral"),
-    JobState.RUNNING: Status("Running", "hourglass", "blue"),
-    JobState.SUCCEEDED: Status("Succeeded", "circle-check", "green"),
-    JobState.FAILED: Status("Failed", "circle-x", "red"),
-    JobState.CANCELLED: Status("Cancelled", "ban", "grey"),
-    JobState.TIMED_OUT: Status("Timed out", "clock", "red"),
+    JobState.RUNNING: Status("Running", "hourglass", "info"),
+    JobState.SUCCEEDED: Status("Succeeded", "circle-check", "ok"),
+    JobState.FAILED: Status("Failed", "circle-x", "bad"),
+    JobState.CANCELLED: Status("Cancelled", "ban", "ended"),
+    JobState.TIMED_OUT: Status("Timed out", "clock", "bad"),
 }

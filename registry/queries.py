@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from registry.actors import Actor
 from registry.exceptions import NotFound
-from registry.models import Approval, AuditEvent, Channel, Job, RegisteredModel, Revision
+from registry.models import Approval, AuditEvent, Channel, Job, RegisteredModel, Revision, User
 
 
 def models_of(actor: Actor) -> QuerySet[RegisteredModel]:
@@ -57,3 +57,9 @@ def model_by_id(actor: Actor, model_id: str) -> RegisteredModel:
             model_id=model_id,
         )
     return model
+
+
+def people_named(text: str) -> QuerySet[User, int]:
+    """Ids of people whose name contains `text`, for filters on events of the actor's own team."""
+    named = Q(username__icontains=text) | Q(first_name__icontains=text) | Q(last_name__icontains=text)
+    return User.objects.filter(named).values_list("pk", flat=True)

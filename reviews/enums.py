@@ -53,12 +53,12 @@ OPEN_STATUSES = (
 
 STATUSES: dict[str, Status] = {
     ReviewStatus.DRAFT: Status("Draft", "file", "neutral"),
-    ReviewStatus.SUBMITTED: Status("Submitted", "clock", "blue"),
-    ReviewStatus.CHECKS_RUNNING: Status("Checks running", "hourglass", "blue"),
-    ReviewStatus.IN_REVIEW: Status("In review", "clipboard-check", "blue"),
-    ReviewStatus.CHANGES_REQUESTED: Status("Changes requested", "alert-triangle", "amber"),
-    ReviewStatus.APPROVED: Status("Approved", "circle-check", "green"),
-    ReviewStatus.REJECTED: Status("Rejected", "circle-x", "red"),
-    ReviewStatus.WITHDRAWN: Status("Withdrawn", "ban", "grey"),
-    ReviewStatus.SUPERSEDED: Status("Superseded", "history", "grey"),
+    ReviewStatus.SUBMITTED: Status("Submitted", "clock", "info"),
+    ReviewStatus.CHECKS_RUNNING: Status("Checks running", "hourglass", "info"),
+    ReviewStatus.IN_REVIEW: Status("In review", "clipboard-check", "info"),
+    ReviewStatus.CHANGES_REQUESTED: Status("Changes requested", "alert-triangle", "attention"),
+    ReviewStatus.APPROVED: Status("Approved", "circle-check", "ok"),
+    ReviewStatus.REJECTED: Status("Rejected", "circle-x", "bad"),
+    ReviewStatus.WITHDRAWN: Status("Withdrawn", "ban", "ended"),
+    ReviewStatus.SUPERSEDED: Status("Superseded", "history", "ended"),
 }

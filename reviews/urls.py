@@ -1,3 +1,26 @@
 from typing import Any
 
-urlpatterns: list[Any] = []
+from django.urls import path
+
+import registry.converters  # noqa: F401 - registers <sha:> and <action:>
+from reviews.views import home, models, reviews
+
+urlpatterns: list[Any] = [
+    path("", home.home, name="home"),
+    path("search/", home.search, name="search"),
+    path("models/", models.model_list, name="model_list"),
+    path("models/<int:pk>/", models.model_detail, name="model_detail"),
+    path("revisions/<int:pk>/", models.revision_detail, name="revision_detail"),
+    path("revisions/<int:pk>/benchmark/", models.revision_benchmark, name="revision_benchmark"),
+    path("revisions/<int:pk>/evaluate/<int:set_pk>/", models.revision_evaluate, name="revision_evaluate"),
+    path("approvals/<int:pk>/<action:action>/", models.approval_change, name="approval_change"),
+    path("reviews/", reviews.review_list, name="review_list"),
+    path("reviews/new/", reviews.review_new, name="review_new"),
+    path("reviews/lookup/", reviews.review_lookup, name="review_lookup"),
+    path("reviews/<int:pk>/", reviews.review_detail, name="review_detail"),
+    path("reviews/<int:pk>/answers/<slug:key>/", reviews.review_answer, name="review_answer"),
+    path("reviews/<int:pk>/decide/", reviews.review_decide, name="review_decide"),
+    path("reviews/<int:pk>/changes/", reviews.review_changes, name="review_changes"),
+    path("reviews/<int:pk>/withdraw/", reviews.review_withdraw, name="review_withdraw"),
+    path("reviews/<int:pk>/resubmit/", reviews.review_resubmit, name="review_resubmit"),
+]

@@ -1,10 +1,7 @@
-from django.urls import path, register_converter
+from django.urls import path
 
+import registry.converters  # noqa: F401 - registers <sha:> and <action:>
 from registry.api import views
-from registry.converters import Action, CommitSha
-
-register_converter(CommitSha, "sha")
-register_converter(Action, "action")
 
 _MODEL = "models/<str:org>/<str:name>"
 

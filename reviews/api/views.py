@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -20,13 +19,8 @@ from registry.api.views import actor_in, paged, valid
 from registry.enums import Scope
 from reviews.enums import DataClass, Decision, Environment, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
+from reviews.queries import requests_of
 from reviews.services import deciding, submissions
-
-
-def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
-    return ReviewRequest.objects.filter(team=actor.in_team).select_related(
-        "model", "revision", "submitted_by", "decision_by"
-    )
 
 
 class AnswerSerializer(serializers.ModelSerializer[Answer]):

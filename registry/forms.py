@@ -1,0 +1,57 @@
+"""Forms of the registry's pages. They carry words and widgets; every rule is in the services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from registry.enums import Scope
+from registry.models import Approval
+
+
+class ApprovalChoice(forms.ModelChoiceField):
+    """Approved revisions, newest first, in words."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.revision.short_sha}, approved {obj.approved_at:%Y-%m-%d} for {obj.environment}"
+
+
+class MoveForm(forms.Form):
+    target = ApprovalChoice(queryset=Approval.objects.none(), label="To", empty_label="Choose an approved revision")
+    reason = forms.CharField(
+        label="Reason", max_length=2000, widget=forms.Textarea({"rows": 3}), help_text="Shown in the history for good."
+    )
+
+
+class RollbackForm(forms.Form):
+    target = ApprovalChoice(
+        queryset=Approval.objects.none(), label="Back to", required=False, empty_label="What was live before"
+    )
+    reason = forms.CharField(
+        label="Reason", max_length=2000, widget=forms.Textarea({"rows": 3}), help_text="What went wrong, in a few words."
+    )
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(label="Reason", max_length=2000, widget=forms.Textarea({"rows": 3}))
+
+
+SCOPES = [scope for scope in Scope if scope != Scope.SERVE]
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(max_length=80, help_text="Where it will be used, for example “nightly batch”.")
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope.value, scope.label) for scope in SCOPES],
+        widget=forms.CheckboxSelectMultiple,
+        label="It may",
+        error_messages={"required": "Tick at least one thing that it may do."},
+    )
+    days = forms.IntegerField(min_value=1, max_value=366, initial=90, label="Expires after (days)")
+
+
+class AuditFilterForm(forms.Form):
+    verb = forms.CharField(required=False, label="Verb contains")
+    person = forms.CharField(required=False, label="Person")
+    since = forms.DateField(required=False, label="Since", widget=forms.DateInput({"type": "date"}))

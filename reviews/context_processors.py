@@ -1,0 +1,17 @@
+"""The number beside “Reviews” in the rail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from registry.actors import Actor
+from reviews.queries import waiting_for
+
+
+def waiting(request: HttpRequest) -> dict[str, Any]:
+    actor = getattr(request, "actor", None)
+    if not isinstance(actor, Actor) or actor.team is None:
+        return {}
+    return {"waiting_count": waiting_for(actor).count()}

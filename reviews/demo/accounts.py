@@ -1,0 +1,31 @@
+"""The people of the demonstration. No Django here: the story reads this table, the command makes the accounts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TEAMS = {"acme": "Acme", "globex": "Globex"}
+
+
+@dataclass(frozen=True)
+class Person:
+    """`role` is the key in var/demo.json; `roles` are the roles in the team; `scopes` those of the token."""
+
+    role: str
+    name: str
+    team: str
+    roles: tuple[str, ...]
+    scopes: tuple[str, ...]
+    staff: bool = False
+
+
+PEOPLE: tuple[Person, ...] = (
+    # Submitter *and* reviewer, so that the attempt to approve meets the four-eyes rule and not a missing role.
+    Person("submitter", "Linh Tran", "acme", ("submitter", "reviewer"), ("read", "submit", "review")),
+    Person("reviewer", "Ravi Menon", "acme", ("reviewer",), ("read", "submit", "review")),
+    Person("auditor", "Ada Novak", "acme", ("auditor",), ("read",)),
+    Person("release_manager", "Mai Pham", "acme", ("release_manager",), ("read", "release")),
+    Person("admin", "Jonas Weber", "acme", ("admin",), ("read", "submit", "release"), staff=True),
+    Person("engineer", "Grace Kim", "acme", ("viewer",), ("read", "infer")),
+    Person("other_team", "Omar Haddad", "globex", ("submitter",), ("read", "infer", "submit")),
+)

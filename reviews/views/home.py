@@ -1,0 +1,90 @@
+"""Home (what waits for me, what is live), and search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from registry import audit, queries
+from registry.access import MEMBER, access, actor_of
+from registry.actors import Actor
+from registry.models import Membership
+from registry.views.channels import channel_rows
+from reviews.queries import requests_of, sent_back_to, waiting_for
+
+SHOWN = 20
+
+
+def _waiting(actor: Actor) -> list[dict[str, Any]]:
+    found = [
+        {
+            "title": f"{request.model.model_id} for {request.environment}",
+            "url": reverse("review_detail", args=[request.pk]),
+            "why": f"Submitted by {request.submitted_by.display_name}; it needs a reviewer's decision.",
+            "due": None,
+        }
+        for request in waiting_for(actor)[:SHOWN]
+    ]
+    return found + [
+        {
+            "title": f"{request.model.model_id} came back to you",
+            "url": reverse("review_detail", args=[request.pk]),
+            "why": request.problem,
+            "icon": "alert-triangle",
+            "due": None,
+        }
+        for request in sent_back_to(actor)[:SHOWN]
+    ]
+
+
+@access(get=MEMBER)
+def home(request: HttpRequest) -> HttpResponse:
+    actor = actor_of(request)
+    channels = queries.channels_of(actor).filter(current__isnull=False).order_by("model__model_id", "name")[:SHOWN]
+    context = {
+        "waiting": _waiting(actor),
+        "live": channel_rows(channels),
+        "events": audit.shown(list(queries.events_of(actor).order_by("-seq")[:SHOWN])),
+        "is_new_team": not requests_of(actor).exists(),
+    }
+    return render(request, "home.html", context)
+
+
+@access(get=MEMBER)
+def search(request: HttpRequest) -> HttpResponse:
+    """Model ids, the beginning of commit SHAs, and people of the team."""
+    actor, text = actor_of(request), request.GET.get("q", "").strip()[:200]
+    results = _found(actor, text) if text else []
+    return render(request, "registry/search.html", {"query": text, "results": results})
+
+
+def _found(actor: Actor, text: str) -> list[dict[str, str]]:
+    found = [
+        {"title": m.model_id, "url": reverse("model_detail", args=[m.pk]), "why": m.pipeline_tag or "Model", "icon": "box"}
+        for m in queries.models_of(actor).filter(model_id__icontains=text).order_by("model_id")[:SHOWN]
+    ]
+    if len(text) >= 4 and all(c in "0123456789abcdef" for c in text.lower()):
+        found += [
+            {
+                "title": str(revision),
+                "url": reverse("revision_detail", args=[revision.pk]),
+                "why": f"Revision {revision.commit_sha}",
+                "icon": "tag",
+            }
+            for revision in queries.revisions_of(actor).filter(commit_sha__startswith=text.lower())[:SHOWN]
+        ]
+    members = Membership.objects.filter(team=actor.in_team, user__in=queries.people_named(text)).select_related("user")
+    people = {m.user_id: m.user for m in members}
+    found += [
+        {
+            "title": person.display_name,
+            "url": f"{reverse('audit_list')}?person={person.username}",
+            "why": "What this person did",
+            "icon": "user",
+        }
+        for person in people.values()
+    ]
+    return found

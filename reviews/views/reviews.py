@@ -1,0 +1,310 @@
+"""Reviews: the list, submitting, and the page where people answer and decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from registry import queries as registry_queries
+from registry.access import MEMBER, access, actor_of, member
+from registry.actors import Actor
+from registry.enums import Scope
+from registry.exceptions import Conflict, DomainError, InvalidInput
+from registry.permissions import Action, check
+from registry.rendering import card_html, card_lines
+from registry.views.pages import page_of, try_on_form
+from reviews import permissions
+from reviews.checklist import Reading, facts_for
+from reviews.enums import OPEN_STATUSES, Decision, ReviewStatus
+from reviews.forms import AnswerForm, DecisionForm, SubmitForm
+from reviews.models import Answer, ReviewRequest
+from reviews.queries import requests_of, waiting_for
+from reviews.services import deciding, submissions
+from reviews.views.measurements import benchmark_context
+
+WAITS_FOR = {
+    ReviewStatus.SUBMITTED: "a worker",
+    ReviewStatus.CHECKS_RUNNING: "the checks",
+    ReviewStatus.IN_REVIEW: "a reviewer",
+    ReviewStatus.CHANGES_REQUESTED: "its submitter",
+}
+
+
+@access(get=MEMBER)
+def review_list(request: HttpRequest) -> HttpResponse:
+    actor, chosen = actor_of(request), request.GET.get("show", "")
+    every = requests_of(actor).order_by("-pk")
+    tables = {"": ("All", every), "open": ("Open", every.filter(status__in=OPEN_STATUSES)),
+              "mine": ("Waiting for me", waiting_for(actor))}  # fmt: skip
+    filters = [
+        {"label": label, "url": f"{reverse('review_list')}{f'?show={key}' if key else ''}", "active": key == chosen}
+        for key, (label, _) in tables.items()
+    ]
+    page = page_of(request, tables.get(chosen, tables[""])[1])
+    for row in page.object_list:
+        row.created_at = row.submitted_at
+    page.object_list = [
+        {"request": row, "status": row.shown_status, "waits_for": WAITS_FOR.get(ReviewStatus(row.status), "nobody")}
+        for row in page.object_list
+    ]
+    return render(request, "reviews/review_list.html", {"page_obj": page, "filters": filters})
+
+
+@access(get=MEMBER, post=member(Scope.SUBMIT))
+def review_new(request: HttpRequest) -> HttpResponse:
+    actor = actor_of(request)
+    check(actor, Action.SUBMIT_MODEL)
+    form = SubmitForm(request.POST or None, initial={"model_id": request.GET.get("model", ""), "owner": actor.user.display_name})
+    status = 200
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            made, status = try_on_form(
+                form,
+                lambda: submissions.submit_model(
+                    actor=actor, submission=submissions.check_submission(**form.cleaned_data)
+                ),
+            )
+            if made:
+                messages.success(request, f"{made.model.model_id} is submitted. Its checks run now.")
+                return redirect("review_detail", made.pk)
+    return render(request, "reviews/submit.html", {"form": form, "preview": None}, status=status)
+
+
+@access(get=member(Scope.SUBMIT))
+def review_lookup(request: HttpRequest) -> HttpResponse:
+    """htmx: what the Hub says of the model id as it is typed."""
+    actor, typed = actor_of(request), request.GET.get("model_id", "").strip()
+    preview: dict[str, Any] | None = None
+    if typed:
+        try:
+            found = submissions.look_up(actor=actor, model_id=typed)
+            formats = sorted({f.path.rsplit(".", 1)[-1] for f in found.files if f.path.endswith((".safetensors", ".bin"))})
+            preview = {
+                "model_id": found.model_id,
+                "commit_sha": found.commit_sha,
+                "pipeline_tag": found.pipeline_tag,
+                "license": found.license,
+                "size": found.total_size,
+                "formats": formats,
+                "blockers": found.blockers,
+            }
+        except DomainError as error:
+            preview = {"error": error.message}
+    return render(request, "reviews/_preview.html", {"preview": preview})
+
+
+def _request(actor: Actor, pk: int) -> ReviewRequest:
+    return registry_queries.get_or_404(requests_of(actor).select_related("model__team"), pk=pk)
+
+
+def _item(review: ReviewRequest, frozen: dict[str, str], number: int, facts: list[Any], answer: Answer | None,
+          writable: bool, form: AnswerForm | None = None) -> dict[str, Any]:  # fmt: skip
+    initial = {"verdict": answer.verdict, "text": answer.text} if answer else {"verdict": "" if facts else "not_stated"}
+    shown = form or (AnswerForm(initial=initial, prefix=frozen["key"]) if writable else None)
+    return {**frozen, "number": number, "card_facts": facts, "answer": answer, "form": shown}
+
+
+def _items(review: ReviewRequest, writable: bool, bound: dict[str, AnswerForm] | None = None) -> list[dict[str, Any]]:
+    if review.revision is None:
+        return []
+    reading = Reading(review.revision, permissions.evidence_of(review))
+    answers = {a.key: a for a in review.answers.select_related("by")}
+    return [
+        _item(review, frozen, number, facts_for(frozen["key"], reading), answers.get(frozen["key"]), writable,
+              (bound or {}).get(frozen["key"]))  # fmt: skip
+        for number, frozen in enumerate(review.checklist, start=1)
+    ]
+
+
+def _actions(actor: Actor, review: ReviewRequest, missing: list[str]) -> list[dict[str, Any]]:
+    deciding_reason = permissions.reason_against(permissions.check_decide, actor, review)
+    blocking = [sentence for sentence in missing if not sentence.startswith("Write the conditions")]
+    approve_reason = deciding_reason or (f"{len(blocking)} things are still missing, see above." if blocking else "")
+    found: list[dict[str, Any]] = []
+    if review.status == ReviewStatus.IN_REVIEW:
+        decide = reverse("review_decide", args=[review.pk])
+        found += [
+            {"label": "Approve", "url": decide, "name": "decision", "value": Decision.APPROVED, "tone": "primary",
+             "allowed": not approve_reason, "reason": approve_reason},
+            {"label": "Request changes", "url": reverse("review_changes", args=[review.pk]), "tone": "plain",
+             "allowed": not deciding_reason, "reason": deciding_reason},
+            {"label": "Reject", "url": decide, "name": "decision", "value": Decision.REJECTED, "tone": "danger",
+             "allowed": not deciding_reason, "reason": deciding_reason},
+        ]  # fmt: skip
+    if review.submitted_by_id == actor.user.pk and review.is_open:
+        if review.status == ReviewStatus.CHANGES_REQUESTED:
+            found.append({"label": "Submit again", "url": reverse("review_resubmit", args=[review.pk]), "tone": "primary",
+                          "allowed": True, "reason": ""})  # fmt: skip
+        found.append({"label": "Withdraw", "url": reverse("review_withdraw", args=[review.pk]), "tone": "plain",
+                      "allowed": True, "reason": ""})  # fmt: skip
+    return found
+
+
+def _waiting_note(review: ReviewRequest) -> str:
+    if review.problem and review.is_open:
+        return review.problem
+    if review.status in (ReviewStatus.SUBMITTED, ReviewStatus.CHECKS_RUNNING):
+        return "A worker downloads and checks every file now. The checklist opens when it is done; this takes a minute or two."
+    if review.decision and review.decision_by:
+        reason = f" {review.decision_reason}" if review.decision_reason else ""
+        conditions = f" Conditions: {review.conditions}" if review.conditions else ""
+        return f"{review.get_decision_display()} by {review.decision_by.display_name}.{reason}{conditions}"
+    return ""
+
+
+def _context(
+    actor: Actor, review: ReviewRequest, decision_form: DecisionForm | None = None, bound: dict[str, AnswerForm] | None = None
+) -> dict[str, Any]:
+    review.created_at = review.submitted_at  # type: ignore[attr-defined]
+    writable = not permissions.reason_against(permissions.check_answer, actor, review)
+    evidence = permissions.evidence_of(review) if review.revision_id else []
+    newest = {row.kind: row for row in reversed(evidence)}
+    items = _items(review, writable, bound)
+    answers = [item["answer"] for item in items if item["answer"]]
+    deciding_now = review.status == ReviewStatus.IN_REVIEW
+    missing = (
+        permissions.missing_for_approval(review, answers, evidence, permissions.open_measurements(review))
+        if deciding_now
+        else []
+    )
+    can_decide = deciding_now and not permissions.reason_against(permissions.check_decide, actor, review)
+    if decision_form is None and can_decide:
+        decision_form = DecisionForm(initial={"content_sha256": deciding.content_sha256(review)})
+    votes = list(review.votes.select_related("reviewer").order_by("pk"))
+    for vote in votes:
+        vote.verdict, vote.comment, vote.by = vote.get_decision_display(), vote.reason, vote.reviewer  # type: ignore[attr-defined]
+    evaluation, benchmark = newest.get("evaluation"), newest.get("benchmark")
+    return {
+        "request_": review,
+        "status": review.shown_status,
+        "revision": review.revision,
+        "items": items,
+        "can_answer": writable,
+        "progress": {"done": len(answers), "total": len(review.checklist)},
+        "card_html": card_html(review.revision.card_text) if review.revision else "",
+        "card_lines": card_lines(review.revision.card_text) if review.revision else [],
+        "decision_form": decision_form,
+        "actions": _actions(actor, review, missing),
+        "votes": votes,
+        "evidence": {
+            "evaluation": {**evaluation.data, "summary": ""} if evaluation else None,
+            "benchmark": {**(benchmark_context(benchmark) or {}), "summary": ""} if benchmark else None,
+            "facts": [],
+        }
+        if review.revision
+        else None,
+        "missing": missing,
+        "waiting_note": _waiting_note(review),
+    }
+
+
+def _page(request: HttpRequest, review: ReviewRequest, status: int = 200, **extra: Any) -> HttpResponse:
+    return render(request, "reviews/review_detail.html", _context(actor_of(request), review, **extra), status=status)
+
+
+@access(get=MEMBER, post=member(Scope.REVIEW))
+def review_detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """The page; POST saves every answered item at once (works without JavaScript)."""
+    actor = actor_of(request)
+    review = _request(actor, pk)
+    if request.method != "POST":
+        return _page(request, review)
+    permissions.check_answer(actor, review)
+    forms = {item["key"]: AnswerForm(request.POST, prefix=item["key"]) for item in review.checklist}
+    answers = {}
+    for key, form in forms.items():
+        if form.is_valid() and form.cleaned_data["verdict"]:
+            answers[key] = form.cleaned_data
+    try:
+        deciding.save_answers(actor=actor, request_pk=pk, answers=answers)
+    except (InvalidInput, Conflict) as error:
+        field = error.details.get("field")
+        if field in forms:
+            forms[field].add_error(None, error.message)
+        else:
+            messages.error(request, error.message)
+        return _page(request, review, error.status, bound=forms)
+    messages.success(request, f"{len(answers)} answers are saved.")
+    return redirect("review_detail", pk)
+
+
+@access(post=member(Scope.REVIEW))
+def review_answer(request: HttpRequest, pk: int, key: str) -> HttpResponse:
+    """htmx: saves one item as it is left, and gives the item, the progress and the buttons anew."""
+    actor = actor_of(request)
+    review = _request(actor, pk)
+    permissions.check_answer(actor, review)
+    frozen = next((item for item in review.checklist if item["key"] == key), None)
+    if frozen is None:
+        raise InvalidInput(f"The checklist has no item {key[:40]!r}.", code="unknown_item")
+    form, status = AnswerForm(request.POST, prefix=key), 200
+    if form.is_valid():
+        _, status = try_on_form(form, _save(actor, pk, key, form.cleaned_data))
+    context = _context(actor, _request(actor, pk), bound={key: form})
+    context["item"] = next(item for item in context["items"] if item["key"] == key)
+    return render(request, "reviews/_answer_saved.html", context, status=422 if status or form.errors else 200)
+
+
+def _save(actor: Actor, pk: int, key: str, data: dict[str, str]) -> Callable[[], Any]:
+    return lambda: deciding.save_answers(actor=actor, request_pk=pk, answers={key: data}) or True
+
+
+def _decision(request: HttpRequest, pk: int, act: Callable[[Actor, dict[str, str]], ReviewRequest], done: str) -> HttpResponse:
+    actor = actor_of(request)
+    review = _request(actor, pk)
+    form = DecisionForm(request.POST)
+    form.is_valid()
+    result, status = try_on_form(form, lambda: act(actor, form.cleaned_data))
+    if result:
+        messages.success(request, done.format(model=review.model.model_id))
+        return redirect("review_detail", pk)
+    for error in form.non_field_errors():
+        messages.error(request, str(error))
+    return _page(request, _request(actor, pk), status, decision_form=form)
+
+
+@access(post=member(Scope.REVIEW))
+def review_decide(request: HttpRequest, pk: int) -> HttpResponse:
+    decision = request.POST.get("decision", "")
+
+    def act(actor: Actor, data: dict[str, str]) -> ReviewRequest:
+        return deciding.decide(
+            actor=actor,
+            request_pk=pk,
+            decision=decision,
+            reason=data.get("reason", ""),
+            conditions=data.get("conditions", ""),
+            seen_sha256=data.get("content_sha256", ""),
+        )
+
+    return _decision(request, pk, act, "{model} is decided: " + decision + ".")
+
+
+@access(post=member(Scope.REVIEW))
+def review_changes(request: HttpRequest, pk: int) -> HttpResponse:
+    def act(actor: Actor, data: dict[str, str]) -> ReviewRequest:
+        return deciding.request_changes(actor=actor, request_pk=pk, reason=data.get("reason", ""))
+
+    return _decision(request, pk, act, "{model} went back to its submitter.")
+
+
+@access(post=member(Scope.SUBMIT))
+def review_withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+    def act(actor: Actor, data: dict[str, str]) -> ReviewRequest:
+        return submissions.withdraw(actor=actor, request_pk=pk)
+
+    return _decision(request, pk, act, "The submission of {model} is withdrawn.")
+
+
+@access(post=member(Scope.SUBMIT))
+def review_resubmit(request: HttpRequest, pk: int) -> HttpResponse:
+    def act(actor: Actor, data: dict[str, str]) -> ReviewRequest:
+        return submissions.resubmit(actor=actor, request_pk=pk)
+
+    return _decision(request, pk, act, "{model} is submitted again. Its checks run now.")
