@@ -22,8 +22,9 @@ RENEW_BEFORE = timedelta(days=30)
 def ensure_service_token(*, username: str, path: Path) -> bool:
     """Makes sure that `path` holds a good token (scope `serve`) of the service account `username`.
 
-    1. the account, with no password; 2. a token in the file that is good for another 30 days stays; 3. else a new one is
-    written (mode 0600) and the account's earlier tokens are revoked. Returns whether a new one was written.
+    1. the account, with no password; 2. a token in the file that is good for another 30 days stays; 3. else
+    a new one is written (mode 0600) and the account's earlier tokens are revoked. Returns whether a new one
+    was written.
     Raises Conflict when the name belongs to a person, OSError when the file cannot be written.
     """
     with transaction.atomic():

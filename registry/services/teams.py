@@ -28,7 +28,7 @@ def check_create_team(actor: Actor) -> None:
 
 
 def check_manage_members(actor: Actor, team: Team) -> None:
-    """Raises NotAllowed: roles are given by superusers, by the team's own admins and at the console, never by a token."""
+    """Raises NotAllowed: roles are given by superusers, the team's own admins and the console, by no token."""
     if actor.auth_method == CONSOLE or (actor.user.is_superuser and actor.scopes is None):
         return
     if actor.scopes is not None:
@@ -45,8 +45,7 @@ def create_team(*, actor: Actor, slug: str, name: str) -> Team:
     check_create_team(actor)
     if not SLUG.fullmatch(slug):
         raise InvalidInput(
-            "A team's short name has 1 to 60 lower-case letters, digits and '-', and starts and ends with one of the "
-            "first two.",
+            "A team's short name has 1 to 60 lower-case letters, digits and '-'; '-' stands only between others.",
             code="bad_slug",
             field="slug",
         )

@@ -1,4 +1,4 @@
-"""The people of the demonstration. No Django here: the story reads this table, the command makes the accounts."""
+"""The people of the demonstration. No Django here: the story reads this table, a command makes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Person:
 
 
 PEOPLE: tuple[Person, ...] = (
-    # Submitter *and* reviewer, so that the attempt to approve meets the four-eyes rule and not a missing role.
+    # Submitter *and* reviewer: the attempt to approve meets the four-eyes rule, not a missing role.
     Person("submitter", "Linh Tran", "acme", ("submitter", "reviewer"), ("read", "submit", "review")),
     Person("reviewer", "Ravi Menon", "acme", ("reviewer",), ("read", "submit", "review")),
     Person("auditor", "Ada Novak", "acme", ("auditor",), ("read",)),

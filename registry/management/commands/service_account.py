@@ -1,4 +1,4 @@
-"""`manage.py service_account --token-file PATH`: the account an inference server speaks to the control plane with."""
+"""`manage.py service_account --token-file PATH`: how an inference server gets its account and token."""
 
 from __future__ import annotations
 

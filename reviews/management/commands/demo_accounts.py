@@ -1,4 +1,4 @@
-"""`manage.py demo_accounts`: the teams and people of the demonstration; prints their passwords and tokens as JSON."""
+"""`manage.py demo_accounts`: the people of the demonstration; prints passwords and tokens as JSON."""
 
 from __future__ import annotations
 
