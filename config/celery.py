@@ -13,6 +13,10 @@ app = Celery("assay")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    "sweep-jobs": {"task": "registry.sweep_jobs", "schedule": settings.JOB_SWEEP_S, "options": {"queue": "short"}},
+    "sweep-jobs": {
+        "task": "registry.sweep_jobs",
+        "schedule": settings.JOB_SWEEP_S,
+        "options": {"queue": "short"},
+    },
     "expire-approvals": {"task": "registry.expire_approvals", "schedule": 60, "options": {"queue": "short"}},
 }

@@ -67,22 +67,45 @@ def folder(name: str, value: str) -> Path:
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
-        Setting("ASSAY_MODE", "embedded", mode, "`embedded` (one machine, everything private) or `production`."),
-        Setting("ASSAY_DATA", "var", folder, "Folder of the database, the store, the broker's files and logs."),
-        Setting("ASSAY_SECRET_KEY", "", text, "Django's signing key. Embedded mode makes one in the data folder."),
+        Setting(
+            "ASSAY_MODE", "embedded", mode, "`embedded` (one machine, everything private) or `production`."
+        ),
+        Setting(
+            "ASSAY_DATA", "var", folder, "Folder of the database, the store, the broker's files and logs."
+        ),
+        Setting(
+            "ASSAY_SECRET_KEY", "", text, "Django's signing key. Embedded mode makes one in the data folder."
+        ),
         Setting("ASSAY_DEBUG", "false", boolean, "Django's debug pages. Refused in production."),
         Setting("ASSAY_HOSTS", "localhost,127.0.0.1", words, "Host names this installation answers to."),
         Setting(
             "ASSAY_TRUSTED_ORIGINS", "", words, "Origins (https://…) that may post forms, behind a TLS proxy."
         ),
-        Setting("ASSAY_PUBLIC_URL", "http://127.0.0.1:8000", text, "Address that people and clients use for the web."),
         Setting(
-            "ASSAY_INFERENCE_URL", "http://127.0.0.1:8100", text, "Address of the inference server, shown in snippets."
+            "ASSAY_PUBLIC_URL",
+            "http://127.0.0.1:8000",
+            text,
+            "Address that people and clients use for the web.",
         ),
-        Setting("DATABASE_URL", "", text, "PostgreSQL as postgresql://…; empty is SQLite in the data folder."),
-        Setting("ASSAY_BROKER_URL", "", text, "Redis as redis://…; empty is the private Redis in the data folder."),
+        Setting(
+            "ASSAY_INFERENCE_URL",
+            "http://127.0.0.1:8100",
+            text,
+            "Address of the inference server, shown in snippets.",
+        ),
+        Setting(
+            "DATABASE_URL", "", text, "PostgreSQL as postgresql://…; empty is SQLite in the data folder."
+        ),
+        Setting(
+            "ASSAY_BROKER_URL", "", text, "Redis as redis://…; empty is the private Redis in the data folder."
+        ),
         Setting("HF_ENDPOINT", "https://huggingface.co", text, "The Hub that intake reads from."),
-        Setting("ASSAY_HUB_TIMEOUT_S", "10", integer, "Seconds without a byte before the Hub counts as unreachable."),
+        Setting(
+            "ASSAY_HUB_TIMEOUT_S",
+            "10",
+            integer,
+            "Seconds without a byte before the Hub counts as unreachable.",
+        ),
         Setting("ASSAY_MAX_FILE_MB", "20480", integer, "Largest single file of a revision, in MiB."),
         Setting("ASSAY_MAX_REVISION_MB", "51200", integer, "Largest revision in all, in MiB."),
         Setting("ASSAY_MAX_FILES", "1000", integer, "Most files in a revision."),
@@ -90,7 +113,12 @@ SETTINGS: dict[str, Setting] = {
         Setting("ASSAY_JOB_HEARTBEAT_S", "15", integer, "Seconds between heartbeats of a running job."),
         Setting("ASSAY_JOB_SWEEP_S", "30", integer, "Seconds between sweeps for lost jobs."),
         Setting("ASSAY_JOB_TIMEOUT_S", "1800", integer, "Seconds a job may run before it is ended."),
-        Setting("ASSAY_CHILD_MEMORY_MB", "8192", integer, "Address space of a model child process, in MiB; 0 is none."),
+        Setting(
+            "ASSAY_CHILD_MEMORY_MB",
+            "8192",
+            integer,
+            "Address space of a model child process, in MiB; 0 is none.",
+        ),
         Setting("ASSAY_COOKIE_SECURE", "", text, "true or false; empty follows the mode (production: true)."),
         Setting("ASSAY_LOG_LEVEL", "INFO", text, "Level of the log (DEBUG, INFO, WARNING, ERROR)."),
     )
@@ -125,7 +153,10 @@ def as_markdown() -> str:
         "| variable | default | what it is for |",
         "|---|---|---|",
     ]
-    lines += [f"| `{s.name}` | {f'`{s.default}`' if s.default else '(empty)'} | {s.help} |" for s in SETTINGS.values()]
+    lines += [
+        f"| `{s.name}` | {f'`{s.default}`' if s.default else '(empty)'} | {s.help} |"
+        for s in SETTINGS.values()
+    ]
     return "\n".join(lines) + "\n"
 
 

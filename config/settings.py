@@ -48,9 +48,13 @@ if PRODUCTION:
             "`python -c 'import secrets; print(secrets.token_urlsafe(50))'` and give it through ASSAY_SECRET_KEY_FILE."
         )
     if DEBUG:
-        raise ImproperlyConfigured("ASSAY_DEBUG is true in production; debug pages leak secrets. Set it to false.")
+        raise ImproperlyConfigured(
+            "ASSAY_DEBUG is true in production; debug pages leak secrets. Set it to false."
+        )
     if not ALLOWED_HOSTS or "*" in ALLOWED_HOSTS:
-        raise ImproperlyConfigured("ASSAY_HOSTS must name the host names people use, not '*' and not nothing.")
+        raise ImproperlyConfigured(
+            "ASSAY_HOSTS must name the host names people use, not '*' and not nothing."
+        )
     if not env.read("DATABASE_URL").startswith(("postgresql://", "postgres://")):
         raise ImproperlyConfigured("Production needs DATABASE_URL=postgresql://user:password@host/name.")
     if not env.read("ASSAY_BROKER_URL").startswith(("redis://", "rediss://")):
@@ -147,7 +151,9 @@ DATABASES = {"default": _database()}
 
 # --- Sessions and cookies ---------------------------------------------------------------------------------------------
 _secure: str = env.read("ASSAY_COOKIE_SECURE")
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.boolean("ASSAY_COOKIE_SECURE", _secure) if _secure else PRODUCTION
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = (
+    env.boolean("ASSAY_COOKIE_SECURE", _secure) if _secure else PRODUCTION
+)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
@@ -239,7 +245,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_keepalive": not CELERY_BROKER_URL.startswith("redis+socket"),
     "health_check_interval": 25,
 }
-CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.2,
+}
 CELERY_TASK_DEFAULT_QUEUE = "short"
 JOB_LEASE_S: int = env.read("ASSAY_JOB_LEASE_S")
 JOB_HEARTBEAT_S: int = env.read("ASSAY_JOB_HEARTBEAT_S")
@@ -261,5 +272,9 @@ LOGGING: dict[str, Any] = {
     "formatters": {"json": {"()": "config.logs.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": env.read("ASSAY_LOG_LEVEL")},
-    "loggers": {"httpx": {"level": "WARNING"}, "httpx2": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+    },
 }

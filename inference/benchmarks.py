@@ -16,7 +16,8 @@ FALLBACK_TEXTS = [
     "Fine.",
     "Giao hàng nhanh, đóng gói cẩn thận, sẽ ủng hộ shop tiếp.",
     "The handle came loose after two weeks and nobody answers my messages.",
-    "Sản phẩm đúng mô tả nhưng pin yếu hơn quảng cáo, dùng nửa ngày đã phải sạc, mong shop xem lại giúp. " * 3,
+    "Sản phẩm đúng mô tả nhưng pin yếu hơn quảng cáo, dùng nửa ngày đã phải sạc, mong shop xem lại giúp. "
+    * 3,
     "I ordered it for my mother, she uses it every morning and says it is easier than the old one. " * 6,
 ]
 TEXTS = 64

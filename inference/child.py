@@ -55,7 +55,11 @@ def run_child(running: Running, revision: Revision, kind: str, params: dict[str,
     running.step("verify files")
     quarantined = set(revision.facts.get("formats", {}).get("quarantined", []))
     rows = revision.files.select_related("blob")
-    files = [(f.path, f.blob_id, f.blob.size) for f in rows if f.path not in quarantined and not f.path.endswith(".py")]
+    files = [
+        (f.path, f.blob_id, f.blob.size)
+        for f in rows
+        if f.path not in quarantined and not f.path.endswith(".py")
+    ]
     with store.snapshot(files) as snapshot:
         home = snapshot.parent / f"{snapshot.name}-home"
         home.mkdir()

@@ -54,7 +54,12 @@ def run(running: Running) -> None:
     predicted = [predictions[e.pk]["prediction"] for e in examples]
     data: dict[str, Any] = {
         "schema": 1,
-        "golden_set": {"id": golden_set.pk, "name": golden_set.name, "sha256": golden_set.sha256, "size": len(examples)},
+        "golden_set": {
+            "id": golden_set.pk,
+            "name": golden_set.name,
+            "sha256": golden_set.sha256,
+            "size": len(examples),
+        },
         "labels": labels,
         "accuracy": round(metrics.accuracy(references, predicted), 6),
         "macro_f1": round(metrics.macro_f1(references, predicted, labels), 6),

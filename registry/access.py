@@ -48,7 +48,9 @@ class Rule:
         if not signed_in:
             return "Sign in, or send a token as `Authorization: Bearer <token>`."
         if self.who is Who.STAFF:
-            return None if getattr(user, "is_staff", False) else "Only staff accounts open the administration."
+            return (
+                None if getattr(user, "is_staff", False) else "Only staff accounts open the administration."
+            )
         if self.who is Who.SERVICE:
             if actor is None or not actor.user.is_service_account or not actor.has_scope(self.scope):
                 return f"Only a service account with the scope `{self.scope}` may do this."

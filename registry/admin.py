@@ -44,7 +44,11 @@ class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: bool) -> None:
         super().save_model(request, obj, form, change)
         audit.record(
-            actor=_actor(request), verb="user.changed", subject=obj, member=obj.username, fields=sorted(form.changed_data)
+            actor=_actor(request),
+            verb="user.changed",
+            subject=obj,
+            member=obj.username,
+            fields=sorted(form.changed_data),
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -88,5 +92,9 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _record(self, request: HttpRequest, obj: Membership, verb: str) -> None:
         audit.record(
-            actor=_actor(request, obj.team), verb=verb, subject=obj, member=obj.user.username, role=str(obj.role)
+            actor=_actor(request, obj.team),
+            verb=verb,
+            subject=obj,
+            member=obj.user.username,
+            role=str(obj.role),
         )

@@ -127,13 +127,22 @@ def record(
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("audit.record must run inside the transaction of the act it records")
-    return _append(AuditEvent, actor=actor, team=team or (actor.team if actor else None), verb=verb, subject=subject, data=data)
+    return _append(
+        AuditEvent,
+        actor=actor,
+        team=team or (actor.team if actor else None),
+        verb=verb,
+        subject=subject,
+        data=data,
+    )
 
 
 def record_access(*, actor: Actor | None, verb: str, **data: Any) -> None:
     """Appends a refusal or a sign-in, in a transaction of its own (after the refused one has rolled back)."""
     with transaction.atomic():
-        _append(AccessEvent, actor=actor, team=actor.team if actor else None, verb=verb, subject=None, data=data)
+        _append(
+            AccessEvent, actor=actor, team=actor.team if actor else None, verb=verb, subject=None, data=data
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,8 @@ class _Blank(dict[str, Any]):
 def shown(events: list[Any]) -> list[ShownEvent]:
     """Sentences of events; the names of people are looked up in one query."""
     names = {
-        user.pk: user.display_name for user in User.objects.filter(pk__in={e.actor_id for e in events if e.actor_id})
+        user.pk: user.display_name
+        for user in User.objects.filter(pk__in={e.actor_id for e in events if e.actor_id})
     }
     result = []
     for event in events:

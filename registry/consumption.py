@@ -70,7 +70,9 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
     if commit_sha:
         revision = Revision.objects.filter(model=model, commit_sha=commit_sha).first()
         if revision is None:
-            return NotFound(f"{model_id} has no revision {commit_sha[:12]} in Assay. {where}", code="revision_unknown")
+            return NotFound(
+                f"{model_id} has no revision {commit_sha[:12]} in Assay. {where}", code="revision_unknown"
+            )
         last = Approval.objects.filter(revision=revision).order_by("-approved_at").first()
         state = f"its approval is {last.shown_status.label.lower()}" if last else "nobody has approved it"
         return NotFound(
@@ -80,9 +82,12 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
     if channel:
         row = Channel.objects.filter(model=model, name=channel).select_related("current").first()
         if row is None or row.current is None:
-            names = ", ".join(Channel.objects.filter(model=model, current__isnull=False).values_list("name", flat=True))
+            names = ", ".join(
+                Channel.objects.filter(model=model, current__isnull=False).values_list("name", flat=True)
+            )
             return NotFound(
-                f"{model_id} has no channel {channel!r}. " + (f"It has: {names}." if names else "Nothing is live yet."),
+                f"{model_id} has no channel {channel!r}. "
+                + (f"It has: {names}." if names else "Nothing is live yet."),
                 code="channel_unknown",
             )
         return NotFound(
@@ -90,7 +95,8 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
             code="not_approved",
         )
     return NotFound(
-        f"{model_id} has no approved revision: its review is not decided, or was refused. {where}", code="not_approved"
+        f"{model_id} has no approved revision: its review is not decided, or was refused. {where}",
+        code="not_approved",
     )
 
 
@@ -154,7 +160,9 @@ def serving_manifest() -> dict[str, Any]:
     revisions = {channel.current.revision_id for channel in channels if channel.current}
     files: dict[int, list[dict[str, Any]]] = {}
     for row in RevisionFile.objects.filter(revision_id__in=revisions).select_related("blob").order_by("path"):
-        files.setdefault(row.revision_id, []).append({"path": row.path, "size": row.blob.size, "sha256": row.blob_id})
+        files.setdefault(row.revision_id, []).append(
+            {"path": row.path, "size": row.blob.size, "sha256": row.blob_id}
+        )
     models = []
     for channel in channels:
         assert channel.current is not None

@@ -35,7 +35,11 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 def _warnings(team: Team) -> list[dict[str, str]]:
     now = timezone.now()
     found = []
-    waiting = Job.objects.filter(team=team, state=JobState.QUEUED, created_at__lt=now - SILENT).order_by("created_at").first()
+    waiting = (
+        Job.objects.filter(team=team, state=JobState.QUEUED, created_at__lt=now - SILENT)
+        .order_by("created_at")
+        .first()
+    )
     if waiting:
         minutes = int((now - waiting.created_at).total_seconds() // 60)
         found.append(
@@ -45,9 +49,14 @@ def _warnings(team: Team) -> list[dict[str, str]]:
                 "link": "See the run that waits",
             }
         )
-    failed = ServedReplica.objects.filter(model__team=team, state="failed", reported_at__gt=now - SILENT).first()
+    failed = ServedReplica.objects.filter(
+        model__team=team, state="failed", reported_at__gt=now - SILENT
+    ).first()
     if failed:
         found.append(
-            {"sentence": f"An inference server cannot load {failed.commit_sha[:7]}.", "url": reverse("channel_list")}
+            {
+                "sentence": f"An inference server cannot load {failed.commit_sha[:7]}.",
+                "url": reverse("channel_list"),
+            }
         )
     return found

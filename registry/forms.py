@@ -5,31 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 
 from registry.enums import Scope
 from registry.models import Approval
 
 
-class ApprovalChoice(forms.ModelChoiceField):
+class ApprovalChoice(forms.ModelChoiceField[Approval]):
     """Approved revisions, newest first, in words."""
 
     def label_from_instance(self, obj: Any) -> str:
         return f"{obj.revision.short_sha}, approved {obj.approved_at:%Y-%m-%d} for {obj.environment}"
 
 
-class MoveForm(forms.Form):
-    target = ApprovalChoice(queryset=Approval.objects.none(), label="To", empty_label="Choose an approved revision")
+class TargetForm(forms.Form):
+    """A form with a choice among approvals; the view says among which."""
+
+    def choose_among(self, approvals: QuerySet[Approval]) -> None:
+        field = self.fields["target"]
+        assert isinstance(field, ApprovalChoice)
+        field.queryset = approvals
+
+
+class MoveForm(TargetForm):
+    target = ApprovalChoice(
+        queryset=Approval.objects.none(), label="To", empty_label="Choose an approved revision"
+    )
     reason = forms.CharField(
-        label="Reason", max_length=2000, widget=forms.Textarea({"rows": 3}), help_text="Shown in the history for good."
+        label="Reason",
+        max_length=2000,
+        widget=forms.Textarea({"rows": 3}),
+        help_text="Shown in the history for good.",
     )
 
 
-class RollbackForm(forms.Form):
+class RollbackForm(TargetForm):
     target = ApprovalChoice(
         queryset=Approval.objects.none(), label="Back to", required=False, empty_label="What was live before"
     )
     reason = forms.CharField(
-        label="Reason", max_length=2000, widget=forms.Textarea({"rows": 3}), help_text="What went wrong, in a few words."
+        label="Reason",
+        max_length=2000,
+        widget=forms.Textarea({"rows": 3}),
+        help_text="What went wrong, in a few words.",
     )
 
 

@@ -31,7 +31,9 @@ from registry.exceptions import HubError, HubNotFound, HubUnreachable, InvalidIn
 CHUNK = 1024 * 1024
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _MODEL_ID = re.compile(rf"{_PART}/{_PART}")
-_URL = re.compile(r"^(?:https?://)?[^/\s]+\.[^/\s]+/(?P<id>[^/\s]+/[^/\s]+)(?:/(?:tree|blob|commit)/(?P<rev>[^\s?#]+))?/?$")
+_URL = re.compile(
+    r"^(?:https?://)?[^/\s]+\.[^/\s]+/(?P<id>[^/\s]+/[^/\s]+)(?:/(?:tree|blob|commit)/(?P<rev>[^\s?#]+))?/?$"
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -71,8 +73,16 @@ class HubRevision:
         found = []
         if "config.json" not in paths:
             found.append("The repository has no config.json, so nobody can tell which architecture it is.")
-        if not paths & {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "spiece.model", "tokenizer.model"}:
-            found.append("The repository has no tokenizer files; a model without its tokenizer gives random answers.")
+        if not paths & {
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "vocab.txt",
+            "spiece.model",
+            "tokenizer.model",
+        }:
+            found.append(
+                "The repository has no tokenizer files; a model without its tokenizer gives random answers."
+            )
         if not any(path.endswith(".safetensors") for path in paths):
             found.append(
                 "The repository has no weights in safetensors. Pickled weights can run code, so they are not accepted; "
@@ -98,7 +108,9 @@ def parse_reference(typed: str) -> tuple[str, str]:
 def check_model_id(model_id: str) -> str:
     """`org/name` in the Hub's own alphabet, at most 96 characters each. Raises InvalidInput with the cure."""
     if len(model_id) > 200:
-        raise InvalidInput(f"A model id has at most 193 characters; this has {len(model_id)}.", code="bad_model_id")
+        raise InvalidInput(
+            f"A model id has at most 193 characters; this has {len(model_id)}.", code="bad_model_id"
+        )
     if not _MODEL_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
         raise InvalidInput(
             f"{model_id[:80]!r} is not a model id. Write it as org/name, for example acme/sentiment-vi-en: "
@@ -117,7 +129,12 @@ def check_revision(revision: str) -> str:
             f"Did you mean {text.lower()}?",
             code="bad_revision",
         )
-    if len(text) > 120 or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", text) or ".." in text or "//" in text:
+    if (
+        len(text) > 120
+        or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", text)
+        or ".." in text
+        or "//" in text
+    ):
         raise InvalidInput(
             f"{text[:60]!r} is not a revision. Give a branch or tag (for example main) or a 40-digit commit SHA.",
             code="bad_revision",
@@ -151,13 +168,17 @@ def _translated(model_id: str, revision: str) -> Iterator[None]:
             code="model_not_found",
         ) from error
     except EntryNotFoundError as error:
-        raise HubNotFound(f"A file of {model_id}@{revision} is missing on {where}.", code="file_not_found") from error
+        raise HubNotFound(
+            f"A file of {model_id}@{revision} is missing on {where}.", code="file_not_found"
+        ) from error
     except HFValidationError as error:
         raise InvalidInput(f"The Hub's client refuses this name: {error}", code="bad_model_id") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status == 429:
-            raise HubUnreachable(f"{where} says: too many requests. Try again in a few minutes.", code="hub_busy") from error
+            raise HubUnreachable(
+                f"{where} says: too many requests. Try again in a few minutes.", code="hub_busy"
+            ) from error
         raise HubUnreachable(f"{where} answered with the error {status}. Try again later.") from error
     except (httpx2.TimeoutException, httpx2.TransportError, OSError) as error:
         raise HubUnreachable(
@@ -173,7 +194,9 @@ def resolve(model_id: str, requested_revision: str) -> HubRevision:
     check_model_id(model_id)
     revision = check_revision(requested_revision)
     with _translated(model_id, revision):
-        info = _api().model_info(model_id, revision=revision, files_metadata=True, timeout=settings.HUB_TIMEOUT_S)
+        info = _api().model_info(
+            model_id, revision=revision, files_metadata=True, timeout=settings.HUB_TIMEOUT_S
+        )
     sha = info.sha or ""
     if not _COMMIT.fullmatch(sha):
         raise HubError(f"The Hub did not say which commit {model_id}@{revision} is.", code="no_commit")
@@ -229,7 +252,9 @@ def download(model_id: str, commit_sha: str, path: str) -> Iterator[bytes]:
                 if answer.is_redirect:
                     target = httpx2.URL(url).join(answer.headers["location"])
                     if target.host != httpx2.URL(url).host:
-                        headers.pop("authorization", None)  # our token is for the Hub, not for its file servers
+                        headers.pop(
+                            "authorization", None
+                        )  # our token is for the Hub, not for its file servers
                     url = str(target)
                     continue
                 yield from answer.iter_bytes(CHUNK)
@@ -249,6 +274,8 @@ def _check_answer(answer: httpx2.Response, model_id: str, commit_sha: str, path:
     if answer.status_code == 429:
         raise HubUnreachable("The Hub says: too many requests. Try again in a few minutes.", code="hub_busy")
     if answer.status_code in (401, 403):
-        raise HubNotFound(f"The Hub does not let Assay read {path} of {model_id} (token or gate).", code="gated")
+        raise HubNotFound(
+            f"The Hub does not let Assay read {path} of {model_id} (token or gate).", code="gated"
+        )
     if not answer.is_redirect and answer.status_code != 200:
         raise HubUnreachable(f"The Hub answered {answer.status_code} for {path}. Try again later.")

@@ -97,7 +97,9 @@ def check_listing(found: HubRevision) -> None:
     for file in found.files:
         store.safe_path(file.path)
         if file.size > settings.MAX_FILE_BYTES:
-            raise InvalidInput(f"{file.path} has {file.size} bytes, over the limit ASSAY_MAX_FILE_MB.", code="too_large")
+            raise InvalidInput(
+                f"{file.path} has {file.size} bytes, over the limit ASSAY_MAX_FILE_MB.", code="too_large"
+            )
     if found.total_size > settings.MAX_REVISION_BYTES:
         raise InvalidInput("The revision is larger than the limit ASSAY_MAX_REVISION_MB.", code="too_large")
 
@@ -128,7 +130,9 @@ def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held
         try:
             stored = store.put(chunks(), size=file.size)
         except IntegrityFailure as error:
-            raise IntegrityFailure(f"{file.path}: {error.message} Nothing was kept.", code=error.code) from error
+            raise IntegrityFailure(
+                f"{file.path}: {error.message} Nothing was kept.", code=error.code
+            ) from error
         kept.append(stored.sha256)
         same = stored.sha256 == file.lfs_sha256 if file.lfs_sha256 else stored.git_oid == file.git_oid
         if not same:
@@ -179,7 +183,9 @@ def inspect(model: RegisteredModel, held: list[Held]) -> Content:
                 headers[file.path] = read_header(file.path, source, file.declared.size)
     content.add("weights", inspect_weights(headers))
     content.add("formats", inspect_formats(heads))
-    code_keys = config.facts["code_keys"] + (["tokenizer.auto_map"] if "auto_map" in (tokenizer_config or {}) else [])
+    code_keys = config.facts["code_keys"] + (
+        ["tokenizer.auto_map"] if "auto_map" in (tokenizer_config or {}) else []
+    )
     if python_files or code_keys:
         content.remote_code_sha256 = sha256_json(
             {"keys": code_keys, "files": [[path, by_path[path].sha256] for path in python_files]}
@@ -199,7 +205,12 @@ def _approved_labels(model: RegisteredModel) -> dict[str, str] | None:
 
 @transaction.atomic
 def record(
-    running: Running, model: RegisteredModel, found: HubRevision, requested: str, held: list[Held], content: Content
+    running: Running,
+    model: RegisteredModel,
+    found: HubRevision,
+    requested: str,
+    held: list[Held],
+    content: Content,
 ) -> Revision:
     """Writes blobs, revision and manifest in the transaction that ends the job."""
     code = content.remote_code_sha256

@@ -100,7 +100,12 @@ def cancel(*, actor: Actor, job: Job) -> Job:
     locked = Job.objects.select_for_update().get(pk=job.pk)
     JOB.target(locked.state, "cancel")
     if locked.state == JobState.QUEUED:
-        _end(locked, "cancel", error_code="cancelled", error=f"Cancelled by {actor.user.display_name} before it started.")
+        _end(
+            locked,
+            "cancel",
+            error_code="cancelled",
+            error=f"Cancelled by {actor.user.display_name} before it started.",
+        )
     else:
         locked.cancel_requested_at = timezone.now()
         locked.save(update_fields=["cancel_requested_at"])
@@ -184,7 +189,9 @@ class Running:
     def beat(self) -> None:
         """One heartbeat: renews the lease, or notes that it is lost or that a person cancelled."""
         now = timezone.now()
-        renewed = self._mine().update(heartbeat_at=now, lease_until=now + timedelta(seconds=settings.JOB_LEASE_S))
+        renewed = self._mine().update(
+            heartbeat_at=now, lease_until=now + timedelta(seconds=settings.JOB_LEASE_S)
+        )
         if renewed != 1:
             self.lost.set()
         elif self._mine().filter(cancel_requested_at__isnull=False).exists():
@@ -228,7 +235,14 @@ def _give_up(running: Running, action: str, code: str, sentence: str) -> None:
         tail = "\n".join(running.log)[-8000:]
         _end(locked, action, error_code=code, error=sentence, log_tail=tail)
         if action != "cancel":
-            audit.record(actor=None, team=locked.team, verb="job.failed", subject=locked, title=locked.title, error=sentence)
+            audit.record(
+                actor=None,
+                team=locked.team,
+                verb="job.failed",
+                subject=locked,
+                title=locked.title,
+                error=sentence,
+            )
 
 
 def run(job_id: int) -> str:
@@ -310,7 +324,9 @@ def _bring_back(job_id: int) -> str:
             "Look at the worker's memory and log, then start it anew."
         )
         _end(job, "fail", error_code="worker_lost", error=sentence)
-        audit.record(actor=None, team=job.team, verb="job.failed", subject=job, title=job.title, error=sentence)
+        audit.record(
+            actor=None, team=job.team, verb="job.failed", subject=job, title=job.title, error=sentence
+        )
         return "gave_up"
     job.state = JOB.target(job.state, "requeue")
     job.lease_owner, job.lease_until, job.rung_at = "", None, None

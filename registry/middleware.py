@@ -7,7 +7,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.shortcuts import render
 from django.urls import reverse
 
@@ -39,7 +45,9 @@ def session_actor(request: HttpRequest) -> Actor | None:
     user = request.user
     if not isinstance(user, User) or not user.is_active:
         return None
-    memberships = list(Membership.objects.filter(user=user).select_related("team").order_by("team__name", "pk"))
+    memberships = list(
+        Membership.objects.filter(user=user).select_related("team").order_by("team__name", "pk")
+    )
     chosen = request.session.get("team_id")
     teams: dict[int, Team] = {m.team_id: m.team for m in memberships}
     team = teams.get(chosen) if chosen in teams else next(iter(teams.values()), None)

@@ -44,7 +44,9 @@ GRANTS: dict[Action, Grant] = {
     Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
     Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
     Action.ADD_GOLDEN_SET: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.ADMIN),
-    Action.RUN_MEASUREMENT: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN),
+    Action.RUN_MEASUREMENT: _grant(
+        Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN
+    ),
     Action.CANCEL_JOB: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN),
     Action.MOVE_CHANNEL: _grant(Scope.RELEASE, Role.RELEASE_MANAGER),
     Action.ROLL_BACK_CHANNEL: _grant(Scope.RELEASE, Role.RELEASE_MANAGER, Role.ADMIN),

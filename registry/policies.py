@@ -33,7 +33,9 @@ def check_channel_target(channel: Channel, approval: Approval) -> None:
 
 def rollback_target(channel: Channel) -> Approval:
     """What was live before: the newest earlier target that is still active. Raises Conflict when there is none."""
-    for move in channel.moves.select_related("to_approval__revision", "to_approval__model").order_by("-number"):
+    for move in channel.moves.select_related("to_approval__revision", "to_approval__model").order_by(
+        "-number"
+    ):
         candidate = move.to_approval
         if candidate.pk != channel.current_id and candidate.status == ApprovalStatus.ACTIVE:
             return candidate

@@ -3,4 +3,6 @@
 from django.dispatch import Signal
 
 job_started = Signal()  # sender: Job class; job
-job_finished = Signal()  # sender: Job class; job, revision (Revision | None); after success, failure, cancel, time-out
+job_finished = (
+    Signal()
+)  # sender: Job class; job, revision (Revision | None); after success, failure, cancel, time-out

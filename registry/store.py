@@ -57,7 +57,9 @@ def put(chunks: Iterable[bytes], *, size: int) -> Stored:
             for chunk in chunks:
                 written += len(chunk)
                 if written > size:
-                    raise IntegrityFailure(f"The Hub declared {size} bytes and sent more.", code="longer_than_declared")
+                    raise IntegrityFailure(
+                        f"The Hub declared {size} bytes and sent more.", code="longer_than_declared"
+                    )
                 sha256.update(chunk)
                 git.update(chunk)
                 file.write(chunk)

@@ -73,7 +73,10 @@ RULES: list[Rule] = [
         "What was found at a commit cannot be changed.",
     ),
     Rule(
-        "registry_revision_no_delete", "registry_revision", "DELETE", "A revision is a record: it cannot be deleted."
+        "registry_revision_no_delete",
+        "registry_revision",
+        "DELETE",
+        "A revision is a record: it cannot be deleted.",
     ),
     Rule(
         "registry_approval_immutable",
@@ -83,7 +86,12 @@ RULES: list[Rule] = [
         "approved_at, expires_at",
         "What was approved cannot be changed: a new decision is a new review.",
     ),
-    Rule("registry_approval_no_delete", "registry_approval", "DELETE", "An approval is a record: it cannot be deleted."),
+    Rule(
+        "registry_approval_no_delete",
+        "registry_approval",
+        "DELETE",
+        "An approval is a record: it cannot be deleted.",
+    ),
     Rule(
         "registry_approval_bound",
         "registry_approval",

@@ -54,12 +54,17 @@ class Reading:
         if value in (None, "", [], {}):
             return []
         start = next(
-            (n for n, line in enumerate(self.lines[: self.header_lines], 1) if line.startswith(f"{key}:")), None
+            (n for n, line in enumerate(self.lines[: self.header_lines], 1) if line.startswith(f"{key}:")),
+            None,
         )
         lines = None
         if start:
             end = start
-            while end < self.header_lines and self.lines[end].startswith((" ", "-")) and self.lines[end].strip() != "---":
+            while (
+                end < self.header_lines
+                and self.lines[end].startswith((" ", "-"))
+                and self.lines[end].strip() != "---"
+            ):
                 end += 1
             lines = (start, end)
         shown = ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
@@ -79,7 +84,9 @@ class Reading:
         return [Fact(value, f"{source} @{self.at}")]
 
     def _card(self, lines: tuple[int, int] | None) -> str:
-        return f"README.md lines {lines[0]}-{lines[1]} @{self.at}" if lines else f"README.md header @{self.at}"
+        return (
+            f"README.md lines {lines[0]}-{lines[1]} @{self.at}" if lines else f"README.md header @{self.at}"
+        )
 
     def latest(self, kind: EvidenceKind) -> Evidence | None:
         return next((row for row in self.evidence if row.kind == kind), None)
@@ -99,7 +106,8 @@ def _license(r: Reading) -> list[Fact]:
 
 def _intended(r: Reading) -> list[Fact]:
     task = r.revision.pipeline_tag
-    return [*(r.fact(f"Task: {task}", "Hub metadata") if task else []), *r.section("direct_use")] + r.section("out_of_scope")
+    stated = r.fact(f"Task: {task}", "Hub metadata") if task else []
+    return [*stated, *r.section("direct_use"), *r.section("out_of_scope")]
 
 
 def _limitations(r: Reading) -> list[Fact]:
@@ -121,7 +129,11 @@ def _metrics(r: Reading) -> list[Fact]:
     declared = r.revision.facts.get("card", {}).get("metrics", [])
     shown = "; ".join(f"{m['type']} {m['value']} on {m['dataset'] or 'an unnamed set'}" for m in declared[:6])
     return [
-        *([Fact(f"Reported: {shown}", f"README.md model-index @{r.at}")] if shown else r.section("metrics", "results")),
+        *(
+            [Fact(f"Reported: {shown}", f"README.md model-index @{r.at}")]
+            if shown
+            else r.section("metrics", "results")
+        ),
         *r.run(EvidenceKind.EVALUATION),
     ]
 
@@ -132,7 +144,8 @@ def _safety(r: Reading) -> list[Fact]:
     code = (
         "No Python code and no code keys in the configuration."
         if revision.code_audit == CodeAudit.NOT_APPLICABLE
-        else "The repository carries code: " + ", ".join(revision.facts.get("config", {}).get("python_files", [])[:5])
+        else "The repository carries code: "
+        + ", ".join(revision.facts.get("config", {}).get("python_files", [])[:5])
     )
     found = r.fact(code, "inspection")
     if quarantined:
@@ -142,7 +155,9 @@ def _safety(r: Reading) -> list[Fact]:
 
 def _inference(r: Reading) -> list[Fact]:
     weights = r.revision.facts.get("weights", {})
-    size = f"{weights.get('parameters', 0) / 1e6:.1f} M parameters, {r.revision.total_size / 1e6:.1f} MB in all"
+    size = (
+        f"{weights.get('parameters', 0) / 1e6:.1f} M parameters, {r.revision.total_size / 1e6:.1f} MB in all"
+    )
     length = r.revision.facts.get("config", {}).get("max_position_embeddings")
     return [
         *r.fact(size + (f", at most {length} tokens" if length else ""), "weights and config.json"),

@@ -21,17 +21,29 @@ class SubmitForm(forms.Form):
         max_length=4000, label="Use case", widget=forms.Textarea({"rows": 4}),
         help_text="What will it decide, for whom? Reviewers decide on this sentence.",
     )  # fmt: skip
-    environment = forms.ChoiceField(choices=Environment.choices, widget=forms.RadioSelect, initial=Environment.PRODUCTION)
-    data_class = forms.ChoiceField(
-        choices=DataClass.choices, widget=forms.RadioSelect, label="Data it will see", initial=DataClass.INTERNAL
+    environment = forms.ChoiceField(
+        choices=Environment.choices, widget=forms.RadioSelect, initial=Environment.PRODUCTION
     )
-    owner = forms.CharField(max_length=120, required=False, help_text="Who answers for it in use. Empty: you.")
+    data_class = forms.ChoiceField(
+        choices=DataClass.choices,
+        widget=forms.RadioSelect,
+        label="Data it will see",
+        initial=DataClass.INTERNAL,
+    )
+    owner = forms.CharField(
+        max_length=120, required=False, help_text="Who answers for it in use. Empty: you."
+    )
 
 
 class AnswerForm(forms.Form):
-    verdict = forms.ChoiceField(choices=Verdict.choices, widget=forms.RadioSelect, label="Your answer", required=False)
+    verdict = forms.ChoiceField(
+        choices=Verdict.choices, widget=forms.RadioSelect, label="Your answer", required=False
+    )
     text = forms.CharField(
-        max_length=4000, required=False, label="In your words", widget=forms.Textarea({"rows": 2, "data-answer": ""})
+        max_length=4000,
+        required=False,
+        label="In your words",
+        widget=forms.Textarea({"rows": 2, "data-answer": ""}),
     )
 
 

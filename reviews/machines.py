@@ -59,7 +59,13 @@ def lock(pk: int) -> ReviewRequest:
 
 @transaction.atomic
 def move(
-    request: ReviewRequest, action: str, *, actor: Actor | None, verb: str = "", data: dict[str, Any] | None = None, **fields: Any
+    request: ReviewRequest,
+    action: str,
+    *,
+    actor: Actor | None,
+    verb: str = "",
+    data: dict[str, Any] | None = None,
+    **fields: Any,
 ) -> ReviewRequest:
     """The one door. `request` must come from `lock` in this transaction; `fields` are written with the state.
 

@@ -34,12 +34,16 @@ class ReviewRequest(models.Model):
     checklist = models.JSONField(default=list, help_text="The items as they were when it was submitted.")
     checklist_version = models.CharField(max_length=40)
     round = models.PositiveSmallIntegerField(default=1)
-    intake_job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="review_requests", null=True, blank=True)
+    intake_job = models.ForeignKey(
+        Job, on_delete=models.PROTECT, related_name="review_requests", null=True, blank=True
+    )
     submitted_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="submissions")
     submitted_at = models.DateTimeField()
     decision = models.CharField(max_length=20, choices=Decision.choices, blank=True)
     decision_at = models.DateTimeField(null=True, blank=True)
-    decision_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="decisions", null=True, blank=True)
+    decision_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="decisions", null=True, blank=True
+    )
     decision_reason = models.TextField(blank=True)
     conditions = models.TextField(blank=True)
     approval = models.OneToOneField(
@@ -55,12 +59,16 @@ class ReviewRequest(models.Model):
                 name="decision_all_or_none",
             ),
             models.CheckConstraint(
-                condition=Q(decision_by__isnull=True) | ~Q(decision_by=F("submitted_by")), name="review_four_eyes"
+                condition=Q(decision_by__isnull=True) | ~Q(decision_by=F("submitted_by")),
+                name="review_four_eyes",
             ),
             models.CheckConstraint(
                 condition=Q(status=ReviewStatus.APPROVED, decision=Decision.APPROVED, approval__isnull=False)
                 | Q(status=ReviewStatus.REJECTED, decision=Decision.REJECTED, approval__isnull=True)
-                | (~Q(status__in=[ReviewStatus.APPROVED, ReviewStatus.REJECTED]) & Q(decision="", approval__isnull=True)),
+                | (
+                    ~Q(status__in=[ReviewStatus.APPROVED, ReviewStatus.REJECTED])
+                    & Q(decision="", approval__isnull=True)
+                ),
                 name="review_status_is_its_decision",
             ),
             models.CheckConstraint(
@@ -117,7 +125,9 @@ class Vote(models.Model):
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["request", "round", "reviewer"], name="one_vote_per_reviewer_and_round"),
+            models.UniqueConstraint(
+                fields=["request", "round", "reviewer"], name="one_vote_per_reviewer_and_round"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -25,7 +25,9 @@ def check_decide(actor: Actor, request: ReviewRequest) -> None:
 def check_answer(actor: Actor, request: ReviewRequest) -> None:
     """Who may write answers: reviewers, but not the submitter; only while the request is in review."""
     if actor.user.pk == request.submitted_by_id:
-        raise NotAllowed("You submitted this model, so somebody else must answer its checklist.", code="four_eyes")
+        raise NotAllowed(
+            "You submitted this model, so somebody else must answer its checklist.", code="four_eyes"
+        )
     check(actor, Action.ANSWER_REVIEW)
     if request.status != ReviewStatus.IN_REVIEW:
         raise Conflict("Answers are written while the request is in review.", code="wrong_state")
@@ -45,14 +47,20 @@ def check_resubmit(actor: Actor, request: ReviewRequest) -> None:
 
 
 def missing_for_approval(
-    request: ReviewRequest, answers: list[Answer], evidence: list[Evidence], open_jobs: int, conditions: str = ""
+    request: ReviewRequest,
+    answers: list[Answer],
+    evidence: list[Evidence],
+    open_jobs: int,
+    conditions: str = "",
 ) -> list[str]:
     """What still stands between this request and an approval, each a sentence. Empty: nothing."""
     revision = request.revision
     if revision is None:
         return ["The checks have not finished."]
     given = {answer.key: answer for answer in answers}
-    missing = [f"“{item['title']}” is not answered." for item in request.checklist if item["key"] not in given]
+    missing = [
+        f"“{item['title']}” is not answered." for item in request.checklist if item["key"] not in given
+    ]
     if revision.code_audit in (CodeAudit.PENDING, CodeAudit.FAILED):
         missing.append("The repository carries code and its audit has not passed, so it cannot be approved.")
     if open_jobs:
@@ -74,12 +82,18 @@ def _doubt(answer: Answer | None) -> bool:
 
 
 def evidence_of(request: ReviewRequest) -> list[Evidence]:
-    return list(Evidence.objects.filter(revision_id=request.revision_id).order_by("-created_at"))
+    return (
+        list(Evidence.objects.filter(revision=request.revision).order_by("-created_at"))
+        if request.revision
+        else []
+    )
 
 
 def open_measurements(request: ReviewRequest) -> int:
     return Job.objects.filter(
-        subject__startswith=f"revision:{request.revision_id}:", team_id=request.team_id, state__in=OPEN_JOB_STATES
+        subject__startswith=f"revision:{request.revision_id}:",
+        team_id=request.team_id,
+        state__in=OPEN_JOB_STATES,
     ).count()
 
 

@@ -47,11 +47,15 @@ def readiness(
 def _card(request: ReviewRequest | None, answers: list[Answer]) -> Line:
     title = "Model card reviewed"
     if request is None:
-        return Line(title, False, "Nobody has submitted this revision for review.", "a submitter of your team")
+        return Line(
+            title, False, "Nobody has submitted this revision for review.", "a submitter of your team"
+        )
     url = reverse("review_detail", args=[request.pk])
     total = len(request.checklist)
     if request.status == ReviewStatus.APPROVED and request.decision_by:
-        return Line(title, True, f"{total} items answered, approved by {request.decision_by.display_name}.", url=url)
+        return Line(
+            title, True, f"{total} items answered, approved by {request.decision_by.display_name}.", url=url
+        )
     if request.status == ReviewStatus.REJECTED:
         return Line(title, False, f"The review was refused: {request.decision_reason}", url=url)
     return Line(title, None, f"{len(answers)} of {total} items answered; not decided yet.", "a reviewer", url)
@@ -61,7 +65,9 @@ def _licence(revision: Revision, answers: list[Answer]) -> Line:
     answer = next((a for a in answers if a.key == "license"), None)
     declared = revision.license or "no licence declared"
     if answer is None:
-        return Line("Licence accepted", None, f"Declared: {declared}. No reviewer has judged it yet.", "a reviewer")
+        return Line(
+            "Licence accepted", None, f"Declared: {declared}. No reviewer has judged it yet.", "a reviewer"
+        )
     ok = answer.verdict == Verdict.ACCEPTABLE
     words = f"{answer.get_verdict_display()} ({declared}), says {answer.by.display_name}."
     return Line("Licence accepted", ok, words, "" if ok else "a reviewer")
@@ -69,16 +75,29 @@ def _licence(revision: Revision, answers: list[Answer]) -> Line:
 
 def _loads(evidence: dict[str, Evidence]) -> Line:
     if evidence:
-        return Line("Loads in the inference wrapper", True, "Loaded from verified files, without remote code, and answered.")
+        return Line(
+            "Loads in the inference wrapper",
+            True,
+            "Loaded from verified files, without remote code, and answered.",
+        )
     return Line("Loads in the inference wrapper", None, "Not tried yet.", "whoever starts a benchmark")
 
 
 def _measured(kind: EvidenceKind, title: str, evidence: dict[str, Evidence]) -> Line:
     row = evidence.get(kind)
     if row is None:
-        missing = "No run on this revision yet." if kind == EvidenceKind.BENCHMARK else "No golden set has been run on it yet."
+        missing = (
+            "No run on this revision yet."
+            if kind == EvidenceKind.BENCHMARK
+            else "No golden set has been run on it yet."
+        )
         return Line(title, False, missing, "a submitter or reviewer, on this page")
-    return Line(title, True, f"{row.summary[:1].upper()}{row.summary[1:]}.", url=reverse("run_detail", args=[row.job_id]))
+    return Line(
+        title,
+        True,
+        f"{row.summary[:1].upper()}{row.summary[1:]}.",
+        url=reverse("run_detail", args=[row.job_id]),
+    )
 
 
 def _rollback(others: list[Approval]) -> Line:
@@ -86,12 +105,19 @@ def _rollback(others: list[Approval]) -> Line:
     if active:
         target = active[0]
         url = reverse("revision_detail", args=[target.revision_id])
-        return Line("Rollback target", True, f"{target.revision.short_sha} is approved and can take over.", url=url)
+        return Line(
+            "Rollback target", True, f"{target.revision.short_sha} is approved and can take over.", url=url
+        )
     return Line(
-        "Rollback target", None, "No other revision is approved, so there is nothing to go back to.", "a reviewer"
+        "Rollback target",
+        None,
+        "No other revision is approved, so there is nothing to go back to.",
+        "a reviewer",
     )
 
 
 def _code(revision: Revision) -> Line:
     ok = revision.code_audit in (CodeAudit.NOT_APPLICABLE, CodeAudit.PASSED, CodeAudit.WAIVED)
-    return Line("Code audit settled", ok, f"{revision.get_code_audit_display()}.", "" if ok else "a security auditor")
+    return Line(
+        "Code audit settled", ok, f"{revision.get_code_audit_display()}.", "" if ok else "a security auditor"
+    )

@@ -44,7 +44,12 @@ RULES: list[Rule] = [
         "Who submitted what cannot be changed.",
         "NEW.submitted_by_id <> OLD.submitted_by_id OR NEW.model_id <> OLD.model_id OR NEW.team_id <> OLD.team_id",
     ),
-    Rule("reviews_request_no_delete", "reviews_reviewrequest", "DELETE", "A review is a record: it cannot be deleted."),
+    Rule(
+        "reviews_request_no_delete",
+        "reviews_reviewrequest",
+        "DELETE",
+        "A review is a record: it cannot be deleted.",
+    ),
     Rule(
         "reviews_answer_in_review",
         "reviews_answer",
@@ -52,5 +57,7 @@ RULES: list[Rule] = [
         "Answers change only while the request is in review.",
         "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest WHERE id = NEW.request_id AND status = 'in_review')",
     ),
-    Rule("reviews_answer_no_delete", "reviews_answer", "DELETE", "An answer is a record: it cannot be deleted."),
+    Rule(
+        "reviews_answer_no_delete", "reviews_answer", "DELETE", "An answer is a record: it cannot be deleted."
+    ),
 ]

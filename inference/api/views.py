@@ -49,12 +49,16 @@ class GoldenSetListView(APIView):
         return paged(request, rows, GoldenSetSerializer)
 
     @extend_schema(
-        request={"multipart/form-data": GoldenSetInput}, responses={201: GoldenSetSerializer}, summary="Add a golden set"
+        request={"multipart/form-data": GoldenSetInput},
+        responses={201: GoldenSetSerializer},
+        summary="Add a golden set",
     )
     def post(self, request: Request) -> Response:
         data = valid(GoldenSetInput(data=request.data))
         if data["file"].size > MAX_BYTES:
-            raise InvalidInput("A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large")
+            raise InvalidInput(
+                "A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large"
+            )
         golden_set = create_golden_set(
             actor=actor_in(request), model_id=data["model_id"], name=data["name"], data=data["file"].read()
         )
@@ -77,7 +81,9 @@ class EvaluationView(APIView):
     access = rules(post=member(Scope.SUBMIT))
 
     @extend_schema(
-        request=EvaluationInput, responses={202: JobSerializer, 422: OpenApiTypes.OBJECT}, summary="Evaluate a revision (quality)"
+        request=EvaluationInput,
+        responses={202: JobSerializer, 422: OpenApiTypes.OBJECT},
+        summary="Evaluate a revision (quality)",
     )
     def post(self, request: Request, org: str, name: str, commit_sha: str) -> Response:
         actor = actor_in(request)

@@ -24,7 +24,9 @@ COLUMNS = ("text", "label")
 def read_csv(data: bytes) -> list[tuple[str, str]]:
     """(text, label) rows. Raises InvalidInput that names the line and the cure."""
     if len(data) > MAX_BYTES:
-        raise InvalidInput("A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large")
+        raise InvalidInput(
+            "A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -51,13 +53,21 @@ def read_csv(data: bytes) -> list[tuple[str, str]]:
         if len(set(header)) != len(header):
             raise InvalidInput("A column is named twice in the first line.", code="duplicate_column")
         reader.fieldnames = header
-        rows = [_row(reader.line_num, row) for row in reader if any((v or "") for v in row.values() if isinstance(v, str))]
+        rows = [
+            _row(reader.line_num, row)
+            for row in reader
+            if any((v or "") for v in row.values() if isinstance(v, str))
+        ]
     except csv.Error as error:
-        raise InvalidInput(f"Line {reader.line_num} is not CSV: {error}.", code="not_csv", line=reader.line_num) from error
+        raise InvalidInput(
+            f"Line {reader.line_num} is not CSV: {error}.", code="not_csv", line=reader.line_num
+        ) from error
     if not rows:
         raise InvalidInput("The file has no examples below its first line.", code="no_rows")
     if len(rows) > MAX_ROWS:
-        raise InvalidInput(f"A golden set has at most {MAX_ROWS} examples; this has {len(rows)}.", code="too_many_rows")
+        raise InvalidInput(
+            f"A golden set has at most {MAX_ROWS} examples; this has {len(rows)}.", code="too_many_rows"
+        )
     return rows
 
 
@@ -65,9 +75,13 @@ def _row(line: int, row: dict[str, str | None]) -> tuple[str, str]:
     text, label = (row.get("text") or "").strip(), (row.get("label") or "").strip()
     if not text or not label:
         empty = "text" if not text else "label"
-        raise InvalidInput(f"Line {line} has no {empty}. Fill it in, or remove the line.", code="empty_cell", line=line)
+        raise InvalidInput(
+            f"Line {line} has no {empty}. Fill it in, or remove the line.", code="empty_cell", line=line
+        )
     if len(text) > MAX_TEXT or len(label) > 200:
-        raise InvalidInput(f"Line {line} is too long (20,000 characters a text, 200 a label).", code="too_long", line=line)
+        raise InvalidInput(
+            f"Line {line} is too long (20,000 characters a text, 200 a label).", code="too_long", line=line
+        )
     return text, label
 
 
@@ -77,7 +91,9 @@ def create_golden_set(*, actor: Actor, model_id: str, name: str, data: bytes) ->
     hub.check_model_id(model_id)
     title = name.strip()
     if not 1 <= len(title) <= 80:
-        raise InvalidInput("Give the golden set a name of 1 to 80 characters.", code="name_missing", field="name")
+        raise InvalidInput(
+            "Give the golden set a name of 1 to 80 characters.", code="name_missing", field="name"
+        )
     rows = read_csv(data)
     labels = sorted({label for _, label in rows})
     _check_labels(actor, model_id, labels)
@@ -107,7 +123,10 @@ def create_golden_set(*, actor: Actor, model_id: str, name: str, data: bytes) ->
 def _check_labels(actor: Actor, model_id: str, labels: list[str]) -> None:
     """A label that the model's newest known revision cannot answer is a typing error in most cases: say it at once."""
     newest = (
-        Revision.objects.filter(model__team=actor.in_team, model__model_id=model_id).exclude(label_mapping={}).order_by("-pk").first()
+        Revision.objects.filter(model__team=actor.in_team, model__model_id=model_id)
+        .exclude(label_mapping={})
+        .order_by("-pk")
+        .first()
     )
     known = set(newest.label_mapping.values()) if newest else set()
     unknown = sorted(set(labels) - known)

@@ -22,11 +22,20 @@ from registry.views.pages import page_of
 @access(get=MEMBER)
 def goldenset_list(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    page = page_of(request, GoldenSet.objects.filter(team=actor.in_team).select_related("created_by").order_by("-pk"))
-    models = {m.model_id: m for m in queries.models_of(actor).filter(model_id__in=[s.model_id for s in page.object_list])}
+    page = page_of(
+        request, GoldenSet.objects.filter(team=actor.in_team).select_related("created_by").order_by("-pk")
+    )
+    models = {
+        m.model_id: m
+        for m in queries.models_of(actor).filter(model_id__in=[s.model_id for s in page.object_list])
+    }
     for row in page.object_list:
         row.model = models.get(row.model_id)
-    context = {"golden_sets": page.object_list, "page_obj": page, "can_add": can(actor, Action.ADD_GOLDEN_SET)}
+    context = {
+        "golden_sets": page.object_list,
+        "page_obj": page,
+        "can_add": can(actor, Action.ADD_GOLDEN_SET),
+    }
     return render(request, "inference/goldenset_list.html", context)
 
 
@@ -34,7 +43,9 @@ def goldenset_list(request: HttpRequest) -> HttpResponse:
 def goldenset_new(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     check(actor, Action.ADD_GOLDEN_SET)
-    form = GoldenSetForm(request.POST or None, request.FILES or None, initial={"model_id": request.GET.get("model", "")})
+    form = GoldenSetForm(
+        request.POST or None, request.FILES or None, initial={"model_id": request.GET.get("model", "")}
+    )
     context: dict[str, Any] = {"form": form}
     status = 200
     if request.method == "POST":
@@ -55,7 +66,9 @@ def goldenset_new(request: HttpRequest) -> HttpResponse:
 def _create(request: HttpRequest, form: GoldenSetForm) -> HttpResponse:
     data = form.cleaned_data
     if data["file"].size > MAX_BYTES:
-        raise InvalidInput("A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large")
+        raise InvalidInput(
+            "A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large"
+        )
     made = create_golden_set(
         actor=actor_of(request), model_id=data["model_id"], name=data["name"], data=data["file"].read()
     )

@@ -34,7 +34,9 @@ def _check(value: Any, depth: int = 1) -> None:
         for item in value:
             _check(item, depth + 1)
     elif isinstance(value, str) and ("\x00" in value or any("\ud800" <= c <= "\udfff" for c in value)):
-        raise ParseError("The JSON contains a NUL character or half of a surrogate pair, which cannot be stored.")
+        raise ParseError(
+            "The JSON contains a NUL character or half of a surrogate pair, which cannot be stored."
+        )
 
 
 class StrictJSONParser(BaseParser):
@@ -46,7 +48,9 @@ class StrictJSONParser(BaseParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         try:
-            value = json.loads(stream.read().decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_constant)
+            value = json.loads(
+                stream.read().decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_constant
+            )
         except UnicodeDecodeError as error:
             raise ParseError("The body is not UTF-8.") from error
         except RecursionError as error:

@@ -156,7 +156,16 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     class Meta:
         model = ApiToken
-        fields = ["id", "public_id", "name", "scopes", "created_at", "expires_at", "revoked_at", "last_used_at"]
+        fields = [
+            "id",
+            "public_id",
+            "name",
+            "scopes",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+        ]
 
 
 class TokenInput(serializers.Serializer[Any]):

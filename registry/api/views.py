@@ -40,7 +40,7 @@ def valid(serializer: BaseSerializer[Any]) -> dict[str, Any]:
 
 def paged(request: Request, rows: Any, serializer: type[BaseSerializer[Any]]) -> Response:
     pages = Pages()
-    page = pages.paginate_queryset(rows, request)
+    page: list[Any] = pages.paginate_queryset(rows, request) or []
     return pages.get_paginated_response(serializer(page, many=True).data)
 
 
@@ -90,7 +90,9 @@ class ApprovedView(APIView):
     @extend_schema(
         summary="The approved revision",
         parameters=[
-            OpenApiParameter("channel", OpenApiTypes.STR, description="Default: production, else the only approval."),
+            OpenApiParameter(
+                "channel", OpenApiTypes.STR, description="Default: production, else the only approval."
+            ),
             OpenApiParameter("commit_sha", OpenApiTypes.STR, description="Ask about one commit."),
         ],
         responses={200: s.ApprovalAnswer, 404: s.ErrorAnswer, 409: s.ErrorAnswer},
@@ -99,7 +101,9 @@ class ApprovedView(APIView):
         known = {"channel", "commit_sha"}
         unknown = sorted(set(request.query_params) - known)
         if unknown:
-            raise InvalidInput(f"Unknown parameter {unknown[0][:40]!r}. Known: channel, commit_sha.", code="bad_parameter")
+            raise InvalidInput(
+                f"Unknown parameter {unknown[0][:40]!r}. Known: channel, commit_sha.", code="bad_parameter"
+            )
         approval, channel = consumption.approved(
             actor_in(request),
             id_of(org, name),
@@ -173,7 +177,9 @@ class ChannelView(APIView):
 class ChannelMovesView(APIView):
     access = rules(post=member(Scope.RELEASE))
 
-    @extend_schema(request=s.MoveInput, responses={201: s.MoveSerializer}, summary="Move a channel to an approved commit")
+    @extend_schema(
+        request=s.MoveInput, responses={201: s.MoveSerializer}, summary="Move a channel to an approved commit"
+    )
     def post(self, request: Request, org: str, name: str, channel: str) -> Response:
         actor = actor_in(request)
         model = queries.model_by_id(actor, id_of(org, name))
@@ -208,13 +214,17 @@ class ApprovalActionView(APIView):
     access = rules(post=member(Scope.RELEASE))
 
     @extend_schema(
-        request=s.ReasonInput, responses=s.ApprovalSerializer, summary="Suspend, resume, deprecate, retire or revoke"
+        request=s.ReasonInput,
+        responses=s.ApprovalSerializer,
+        summary="Suspend, resume, deprecate, retire or revoke",
     )
     def post(self, request: Request, pk: int, action: str) -> Response:
         actor = actor_in(request)
         approval = queries.get_or_404(queries.approvals_of(actor), pk=pk)
         data = valid(s.ReasonInput(data=request.data))
-        changed = approvals.change_approval(actor=actor, approval=approval, action=action, reason=data["reason"])
+        changed = approvals.change_approval(
+            actor=actor, approval=approval, action=action, reason=data["reason"]
+        )
         return Response(s.ApprovalSerializer(changed).data)
 
 
@@ -264,7 +274,9 @@ class TokenListView(APIView):
         rows = ApiToken.objects.filter(user=actor_in(request).user).order_by("-pk")
         return paged(request, rows, s.TokenSerializer)
 
-    @extend_schema(request=s.TokenInput, responses={201: s.NewTokenAnswer}, summary="Create a token; shown once")
+    @extend_schema(
+        request=s.TokenInput, responses={201: s.NewTokenAnswer}, summary="Create a token; shown once"
+    )
     def post(self, request: Request) -> Response:
         data = valid(s.TokenInput(data=request.data))
         token, secret = tokens.create_token(actor=actor_in(request), **data)
@@ -283,11 +295,15 @@ class TokenView(APIView):
 class IntrospectView(APIView):
     access = rules(post=SERVICE)
 
-    @extend_schema(request=s.IntrospectInput, responses=s.IntrospectAnswer, summary="Is this token good, and for what?")
+    @extend_schema(
+        request=s.IntrospectInput, responses=s.IntrospectAnswer, summary="Is this token good, and for what?"
+    )
     def post(self, request: Request) -> Response:
         actor = tokens.actor_of_token(valid(s.IntrospectInput(data=request.data))["token"])
         if actor is None or actor.team is None:
-            return Response({"active": False, "reason": "The token is unknown, expired, revoked, or its owner has left."})
+            return Response(
+                {"active": False, "reason": "The token is unknown, expired, revoked, or its owner has left."}
+            )
         return Response(
             {
                 "active": True,
@@ -321,7 +337,9 @@ class ServingReportView(APIView):
         wanted = {(row["team"], row["model_id"]) for row in data["models"]}
         known = {
             (model.team.slug, model.model_id): model
-            for model in RegisteredModel.objects.filter(model_id__in=[m for _, m in wanted]).select_related("team")
+            for model in RegisteredModel.objects.filter(model_id__in=[m for _, m in wanted]).select_related(
+                "team"
+            )
         }
         kept = []
         for row in data["models"]:

@@ -35,7 +35,9 @@ def _team(request: HttpRequest, actor: Actor) -> Team | None:
     return actor.team if actor.has_scope(Scope.READ) else None
 
 
-@access(get=ANYONE)  # the Hub's clients speak with a token and read its own error codes, so the door is inside
+@access(
+    get=ANYONE
+)  # the Hub's clients speak with a token and read its own error codes, so the door is inside
 def resolve(request: HttpRequest, org: str, name: str, commit_sha: str, path: str) -> HttpResponseBase:
     """One file of an approved revision. HEAD answers from the manifest."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -53,9 +55,15 @@ def resolve(request: HttpRequest, org: str, name: str, commit_sha: str, path: st
     )
     if approval is None:
         return _refuse(
-            404, "RevisionNotFound", f"{model_id}@{commit_sha[:12]} is not approved for your team; ask for its review."
+            404,
+            "RevisionNotFound",
+            f"{model_id}@{commit_sha[:12]} is not approved for your team; ask for its review.",
         )
-    file = RevisionFile.objects.select_related("blob", "revision").filter(revision=approval.revision_id, path=path).first()
+    file = (
+        RevisionFile.objects.select_related("blob", "revision")
+        .filter(revision=approval.revision_id, path=path)
+        .first()
+    )
     if file is None or path in _quarantined(file):
         return _refuse(404, "EntryNotFound", f"{path[:200]} is not among the approved files of {model_id}.")
     return _answer(request, file, commit_sha)

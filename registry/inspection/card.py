@@ -90,7 +90,9 @@ def inspect_card(data: bytes | None) -> tuple[str, dict[str, Any], Inspection]:
     """(card_text, card_data, inspection). A missing or broken card is a finding, not a failure: people decide."""
     result = Inspection(facts={"sections": {}, "missing_sections": list(SECTIONS), "completeness": 0})
     if data is None:
-        result.warn("README.md", "The repository has no model card.", "Ask the author for one; every item stays open.")
+        result.warn(
+            "README.md", "The repository has no model card.", "Ask the author for one; every item stays open."
+        )
         return "", {}, result
     if len(data) > MAX_CARD_BYTES:
         result.warn("README.md", "The model card is larger than 1 MiB; only its first MiB was read.")
@@ -126,7 +128,11 @@ def inspect_card(data: bytes | None) -> tuple[str, dict[str, Any], Inspection]:
             + ".",
         )
     if not card_data.get("license"):
-        result.warn("README.md", "The card declares no licence.", "Without a licence nobody may use it; ask the author.")
+        result.warn(
+            "README.md",
+            "The card declares no licence.",
+            "Without a licence nobody may use it; ask the author.",
+        )
     return text, card_data, result
 
 
@@ -143,5 +149,7 @@ def _metrics(card_data: dict[str, Any]) -> list[dict[str, str]]:
             metrics = result.get("metrics")
             for metric in metrics if isinstance(metrics, list) else []:
                 if isinstance(metric, dict):
-                    found.append({"type": str(metric.get("type")), "value": str(metric.get("value")), "dataset": name})
+                    found.append(
+                        {"type": str(metric.get("type")), "value": str(metric.get("value")), "dataset": name}
+                    )
     return found[:50]

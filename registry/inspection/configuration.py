@@ -16,7 +16,9 @@ def inspect_config(config: dict[str, Any], python_files: list[str]) -> Inspectio
     keys = sorted(set(_code_keys(config)))
     architectures = config.get("architectures")
     result.facts = {
-        "architectures": [str(a)[:100] for a in architectures][:10] if isinstance(architectures, list) else [],
+        "architectures": [str(a)[:100] for a in architectures][:10]
+        if isinstance(architectures, list)
+        else [],
         "model_type": str(config.get("model_type", ""))[:80],
         "max_position_embeddings": _integer(config.get("max_position_embeddings")),
         "hidden_size": _integer(config.get("hidden_size") or config.get("dim")),
@@ -33,7 +35,9 @@ def inspect_config(config: dict[str, Any], python_files: list[str]) -> Inspectio
             "A security auditor must settle it; until then this revision cannot be approved.",
         )
     for path in python_files:
-        result.warn(path, "The repository carries Python code.", "A security auditor must read it before approval.")
+        result.warn(
+            path, "The repository carries Python code.", "A security auditor must read it before approval."
+        )
     if not result.facts["architectures"]:
         result.warn("config.json", "No architecture is named, so a loader has to guess.")
     return result
@@ -57,7 +61,9 @@ def _integer(value: Any) -> int | None:
     return value if type(value) is int else None
 
 
-def inspect_labels(config: dict[str, Any], previous: dict[str, str] | None) -> tuple[dict[str, str], Inspection]:
+def inspect_labels(
+    config: dict[str, Any], previous: dict[str, str] | None
+) -> tuple[dict[str, str], Inspection]:
     """(label mapping {"0": "negative"}, inspection). `previous` is the mapping of the last approved revision, if any.
 
     A changed mapping keeps every answer valid JSON and turns every decision around, so it is said loudly.
@@ -69,9 +75,15 @@ def inspect_labels(config: dict[str, Any], previous: dict[str, str] | None) -> t
     if mapping and isinstance(back, dict):
         inverse = {str(v)[:200]: str(k) for k, v in raw.items()}  # type: ignore[union-attr]
         if inverse != {str(k)[:200]: str(v) for k, v in back.items()}:
-            result.warn("config.json", "id2label and label2id contradict each other.", "Ask the author which one is true.")
+            result.warn(
+                "config.json",
+                "id2label and label2id contradict each other.",
+                "Ask the author which one is true.",
+            )
     if len(set(mapping.values())) != len(mapping):
-        result.warn("config.json", "Two ids bear the same label.", "Answers with this label cannot be told apart.")
+        result.warn(
+            "config.json", "Two ids bear the same label.", "Answers with this label cannot be told apart."
+        )
     if any(label.upper() == f"LABEL_{key}" for key, label in mapping.items()):
         result.warn(
             "config.json",

@@ -25,7 +25,9 @@ def _no_duplicates(path: str) -> Any:
         result: dict[str, Any] = {}
         for key, value in pairs:
             if key in result:
-                raise BadDocument(f"{path} has the key {key[:60]!r} twice; readers would disagree about its value.")
+                raise BadDocument(
+                    f"{path} has the key {key[:60]!r} twice; readers would disagree about its value."
+                )
             result[key] = value
         return result
 
@@ -55,7 +57,9 @@ def read_json(path: str, data: bytes, *, limit: int = MAX_JSON_BYTES) -> dict[st
     if len(data) > limit:
         raise BadDocument(f"{path} has {len(data)} bytes; at most {limit} are read.")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates(path), parse_constant=refuse)
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_no_duplicates(path), parse_constant=refuse
+        )
     except UnicodeDecodeError as error:
         raise BadDocument(f"{path} is not UTF-8 text.") from error
     except (json.JSONDecodeError, RecursionError, ValueError) as error:

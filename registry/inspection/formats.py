@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from registry.inspection.findings import Inspection
 
-PASS = (".safetensors", ".json", ".txt", ".md", ".model", ".gitattributes", ".jinja", ".yaml", ".yml", ".codes")
+PASS = (
+    ".safetensors",
+    ".json",
+    ".txt",
+    ".md",
+    ".model",
+    ".gitattributes",
+    ".jinja",
+    ".yaml",
+    ".yml",
+    ".codes",
+)
 PASS_NAMES = ("license", "licence", "notice", "readme", ".gitattributes", ".gitignore")
 SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a zip archive (PyTorch weights are zipped pickles)"),
@@ -29,11 +40,19 @@ def inspect_formats(heads: dict[str, bytes]) -> Inspection:
         signature = next((what for magic, what in SIGNATURES if head.startswith(magic)), None)
         if signature and not name.endswith(".safetensors"):
             quarantined.append(path)
-            result.warn(path, f"This file is {signature}; opening it can run code.", "It is never loaded nor given out.")
+            result.warn(
+                path,
+                f"This file is {signature}; opening it can run code.",
+                "It is never loaded nor given out.",
+            )
         elif name.endswith(".py"):
             continue  # the configuration inspector speaks of code
         elif not name.endswith(PASS) and name not in PASS_NAMES:
             quarantined.append(path)
-            result.warn(path, "This file's format is not on the list of known ones.", "It is never loaded nor given out.")
+            result.warn(
+                path,
+                "This file's format is not on the list of known ones.",
+                "It is never loaded nor given out.",
+            )
     result.facts = {"quarantined": quarantined}
     return result

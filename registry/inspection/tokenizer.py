@@ -22,7 +22,9 @@ def inspect_tokenizer(
     assert isinstance(model, dict)
     vocab = model.get("vocab")
     added = document.get("added_tokens")
-    ids = {token.get("id") for token in added if isinstance(token, dict)} if isinstance(added, list) else set()
+    ids = (
+        {token.get("id") for token in added if isinstance(token, dict)} if isinstance(added, list) else set()
+    )
     size = len(vocab) if isinstance(vocab, dict | list) else None
     known = set(vocab.values()) if isinstance(vocab, dict) else set()
     total = size + len(ids - known) if size is not None and isinstance(vocab, dict) else size
@@ -45,7 +47,9 @@ def inspect_tokenizer(
         "sha256": sha256_json([document, settings]),
     }
     if tokenizer is None:
-        result.warn("tokenizer.json", "There is no fast tokenizer file, so it must be converted at load time.")
+        result.warn(
+            "tokenizer.json", "There is no fast tokenizer file, so it must be converted at load time."
+        )
     if "auto_map" in settings:
         result.warn(
             "tokenizer_config.json",

@@ -65,7 +65,9 @@ def read_header(path: str, file: IO[bytes], size: int) -> dict[str, Any]:
 def _entry(path: str, name: str, entry: Any) -> tuple[str, int, int, int]:
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        sane = all(type(n) is int and n >= 0 for n in [*shape, begin, end]) and begin <= end and len(shape) <= 16
+        sane = (
+            all(type(n) is int and n >= 0 for n in [*shape, begin, end]) and begin <= end and len(shape) <= 16
+        )
     except (TypeError, KeyError, ValueError) as error:
         raise BadDocument(f"{path} describes the tensor {name[:60]!r} wrongly.") from error
     if not sane or dtype not in BITS:

@@ -41,10 +41,14 @@ class Approval(models.Model):
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["model", "status"])]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=~Q(submitted_by=F("approved_by")), name="approval_four_eyes"),
-            models.CheckConstraint(condition=Q(manifest_sha256__regex=SHA256), name="approval_manifest_sha256_hex"),
+            models.CheckConstraint(
+                condition=Q(manifest_sha256__regex=SHA256), name="approval_manifest_sha256_hex"
+            ),
             models.UniqueConstraint(
                 fields=["revision", "environment"],
-                condition=Q(status__in=[ApprovalStatus.ACTIVE, ApprovalStatus.DEPRECATED, ApprovalStatus.SUSPENDED]),
+                condition=Q(
+                    status__in=[ApprovalStatus.ACTIVE, ApprovalStatus.DEPRECATED, ApprovalStatus.SUSPENDED]
+                ),
                 name="one_living_approval_per_revision_and_environment",
             ),
         ]
@@ -62,7 +66,9 @@ class Channel(models.Model):
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="channels")
     name = models.CharField(max_length=40)
-    current = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="live_in", null=True, blank=True)
+    current = models.ForeignKey(
+        Approval, on_delete=models.PROTECT, related_name="live_in", null=True, blank=True
+    )
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
@@ -79,7 +85,9 @@ class ChannelMove(models.Model):
     channel = models.ForeignKey(Channel, on_delete=models.PROTECT, related_name="moves")
     number = models.PositiveIntegerField(help_text="1, 2, 3 ... within the channel.")
     kind = models.CharField(max_length=10, choices=MoveKind.choices)
-    from_approval = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    from_approval = models.ForeignKey(
+        Approval, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
     to_approval = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="moves")
     reason = models.TextField()
     at = models.DateTimeField()

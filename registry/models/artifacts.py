@@ -20,7 +20,9 @@ class RegisteredModel(models.Model):
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="models")
     model_id = models.CharField(max_length=200)
-    hub_internal_id = models.CharField(max_length=80, blank=True, help_text="The Hub's own id, to see a re-creation.")
+    hub_internal_id = models.CharField(
+        max_length=80, blank=True, help_text="The Hub's own id, to see a re-creation."
+    )
     pipeline_tag = models.CharField(max_length=80, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -55,15 +57,21 @@ class Revision(models.Model):
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="revisions")
     commit_sha = models.CharField(max_length=40)
-    requested_revision = models.CharField(max_length=200, help_text="What was typed when it was first resolved.")
-    manifest_sha256 = models.CharField(max_length=64, help_text="Digest of the sorted (path, size, sha256) list.")
+    requested_revision = models.CharField(
+        max_length=200, help_text="What was typed when it was first resolved."
+    )
+    manifest_sha256 = models.CharField(
+        max_length=64, help_text="Digest of the sorted (path, size, sha256) list."
+    )
     total_size = models.BigIntegerField(help_text="Bytes of all files.")
     card_text = models.TextField(blank=True)
     card_data = models.JSONField(default=dict, blank=True)
     card_sha256 = models.CharField(max_length=64, blank=True)
     config = models.JSONField(default=dict, blank=True, help_text="config.json as parsed, nothing executed.")
     label_mapping = models.JSONField(default=dict, blank=True, help_text='{"0": "negative", ...} or empty.')
-    facts = models.JSONField(default=dict, blank=True, help_text="Typed facts by inspector; see registry/inspection.")
+    facts = models.JSONField(
+        default=dict, blank=True, help_text="Typed facts by inspector; see registry/inspection."
+    )
     findings = models.JSONField(default=list, blank=True, help_text="[{severity, path, message, advice}]")
     pipeline_tag = models.CharField(max_length=80, blank=True)
     library_name = models.CharField(max_length=80, blank=True)
@@ -76,8 +84,12 @@ class Revision(models.Model):
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["model", "commit_sha"], name="revision_once"),
-            models.CheckConstraint(condition=Q(commit_sha__regex=COMMIT_SHA), name="revision_commit_sha_40_hex"),
-            models.CheckConstraint(condition=Q(manifest_sha256__regex=SHA256), name="revision_manifest_sha256_hex"),
+            models.CheckConstraint(
+                condition=Q(commit_sha__regex=COMMIT_SHA), name="revision_commit_sha_40_hex"
+            ),
+            models.CheckConstraint(
+                condition=Q(manifest_sha256__regex=SHA256), name="revision_manifest_sha256_hex"
+            ),
             models.CheckConstraint(
                 condition=Q(remote_code_sha256__isnull=True, code_audit=CodeAudit.NOT_APPLICABLE)
                 | (Q(remote_code_sha256__isnull=False) & ~Q(code_audit=CodeAudit.NOT_APPLICABLE)),
@@ -120,7 +132,9 @@ class Evidence(models.Model):
     job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="evidence")
     manifest_sha256 = models.CharField(max_length=64)
     summary = models.CharField(max_length=300, help_text="The verdict in one sentence.")
-    data = models.JSONField(help_text="benchmark: latency_p50_ms, ...; evaluation: accuracy, macro_f1, confusion, ...")
+    data = models.JSONField(
+        help_text="benchmark: latency_p50_ms, ...; evaluation: accuracy, macro_f1, confusion, ..."
+    )
     sha256 = models.CharField(max_length=64, help_text="Digest of the canonical JSON of data.")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -17,7 +17,9 @@ class Job(models.Model):
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="jobs")
     kind = models.CharField(max_length=20, choices=JobKind.choices)
-    subject = models.CharField(max_length=300, help_text="What it works on; one open job per kind and subject.")
+    subject = models.CharField(
+        max_length=300, help_text="What it works on; one open job per kind and subject."
+    )
     title = models.CharField(max_length=300)
     params = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=JobState.choices, default=JobState.QUEUED)

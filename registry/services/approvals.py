@@ -96,7 +96,9 @@ def change_approval(*, actor: Actor, approval: Approval, action: str, reason: st
     if action == "resume" and locked.status_by_id == actor.user.pk:
         raise NotAllowed("You suspended it, so somebody else must resume it.", code="four_eyes")
     if action == "resume" and not actor.has_role(Role.ADMIN, Role.RELEASE_MANAGER):
-        raise NotAllowed("To resume an approval you need the role admin or release manager.", code="role_missing")
+        raise NotAllowed(
+            "To resume an approval you need the role admin or release manager.", code="role_missing"
+        )
     locked.status, locked.status_reason = target, text
     locked.status_at, locked.status_by = timezone.now(), actor.user
     locked.save(update_fields=["status", "status_reason", "status_at", "status_by"])
@@ -115,9 +117,11 @@ def change_approval(*, actor: Actor, approval: Approval, action: str, reason: st
 def expire_approvals() -> int:
     """Moves approvals past their date to `expired`; called by beat."""
     expired = 0
-    for approval in Approval.objects.select_for_update().filter(
-        status__in=["active", "deprecated"], expires_at__lte=timezone.now()
-    ).select_related("model__team", "revision"):
+    for approval in (
+        Approval.objects.select_for_update()
+        .filter(status__in=["active", "deprecated"], expires_at__lte=timezone.now())
+        .select_related("model__team", "revision")
+    ):
         approval.status = APPROVAL.target(approval.status, "expire")
         approval.status_at, approval.status_by = timezone.now(), None
         approval.save(update_fields=["status", "status_at", "status_by"])

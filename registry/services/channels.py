@@ -38,7 +38,13 @@ def check_name(name: str) -> str:
 
 @transaction.atomic
 def move_channel(
-    *, actor: Actor, model: RegisteredModel, name: str, approval: Approval, reason: str, kind: MoveKind = MoveKind.MOVE
+    *,
+    actor: Actor,
+    model: RegisteredModel,
+    name: str,
+    approval: Approval,
+    reason: str,
+    kind: MoveKind = MoveKind.MOVE,
 ) -> ChannelMove:
     """Points a channel at an approved revision.
 
@@ -79,10 +85,17 @@ def move_channel(
     return move
 
 
-def roll_back_channel(*, actor: Actor, channel: Channel, reason: str, to: Approval | None = None) -> ChannelMove:
+def roll_back_channel(
+    *, actor: Actor, channel: Channel, reason: str, to: Approval | None = None
+) -> ChannelMove:
     """Back to `to`, or to what was live before the current one. Raises Conflict when there is nothing to go back to."""
     check(actor, Action.ROLL_BACK_CHANNEL)
     target = to or policies.rollback_target(channel)
     return move_channel(
-        actor=actor, model=channel.model, name=channel.name, approval=target, reason=reason, kind=MoveKind.ROLLBACK
+        actor=actor,
+        model=channel.model,
+        name=channel.name,
+        approval=target,
+        reason=reason,
+        kind=MoveKind.ROLLBACK,
     )

@@ -25,7 +25,13 @@ LAST_USED_EVERY = timedelta(minutes=1)
 
 @transaction.atomic
 def create_token(
-    *, actor: Actor, name: str, scopes: Iterable[str], days: int, user: User | None = None, team: Team | None = None
+    *,
+    actor: Actor,
+    name: str,
+    scopes: Iterable[str],
+    days: int,
+    user: User | None = None,
+    team: Team | None = None,
 ) -> tuple[ApiToken, str]:
     """Returns (row, the token itself): the only time anybody sees it.
 
@@ -44,9 +50,13 @@ def create_token(
         raise InvalidInput(f"A token lives 1 to {MAX_DAYS} days; {days} were asked.", code="bad_expiry")
     owner = user or actor.user
     if Scope.SERVE in wanted and not owner.is_service_account:
-        raise NotAllowed("The scope `serve` is for service accounts of inference servers.", code="service_only")
+        raise NotAllowed(
+            "The scope `serve` is for service accounts of inference servers.", code="service_only"
+        )
     if actor.scopes is not None and not set(wanted) <= actor.scopes:
-        raise NotAllowed("A token cannot make another one that may do more than itself.", code="scope_missing")
+        raise NotAllowed(
+            "A token cannot make another one that may do more than itself.", code="scope_missing"
+        )
     public_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         public_id=public_id,
@@ -96,7 +106,9 @@ def actor_of_token(text: str) -> Actor | None:
     roles: frozenset[str] = frozenset()
     if token.team_id is not None:
         roles = frozenset(
-            Membership.objects.filter(user_id=token.user_id, team_id=token.team_id).values_list("role", flat=True)
+            Membership.objects.filter(user_id=token.user_id, team_id=token.team_id).values_list(
+                "role", flat=True
+            )
         )
         if not roles and not token.user.is_service_account:
             return None  # the owner left the team: the token left with them

@@ -47,7 +47,9 @@ def channel_rows(channels: Iterable[Channel]) -> list[dict[str, Any]]:
 def _replicas(channel: Channel) -> list[ServedReplica]:
     since = timezone.now() - timedelta(seconds=FRESH_S)
     return list(
-        ServedReplica.objects.filter(model=channel.model, channel=channel.name, reported_at__gt=since).order_by("replica")
+        ServedReplica.objects.filter(
+            model=channel.model, channel=channel.name, reported_at__gt=since
+        ).order_by("replica")
     )
 
 
@@ -72,14 +74,17 @@ def _context(actor: Actor, channel: Channel, **forms: Any) -> dict[str, Any]:
         move.to_revision = move.to_approval.revision  # type: ignore[attr-defined]
     candidates = (
         living(Approval.objects.filter(model=channel.model, status=ApprovalStatus.ACTIVE))
-        .exclude(pk=channel.current_id)
+        .exclude(pk=channel.current_id or 0)
         .select_related("revision")
         .order_by("-approved_at")
     )
     earlier = candidates.filter(pk__in=[m.to_approval_id for m in moves])
-    move_form, rollback_form = forms.get("move_form") or MoveForm(), forms.get("rollback_form") or RollbackForm()
-    move_form.fields["target"].queryset = candidates
-    rollback_form.fields["target"].queryset = earlier
+    move_form, rollback_form = (
+        forms.get("move_form") or MoveForm(),
+        forms.get("rollback_form") or RollbackForm(),
+    )
+    move_form.choose_among(candidates)
+    rollback_form.choose_among(earlier)
     move_reason = permissions.reason_against(actor, Action.MOVE_CHANNEL)
     roll_back_reason = permissions.reason_against(actor, Action.ROLL_BACK_CHANNEL)
     try:

@@ -29,7 +29,11 @@ def run_list(request: HttpRequest) -> HttpResponse:
     rows = queries.jobs_of(actor_of(request)).order_by("-pk")
     states = FILTERS.get(chosen, FILTERS[""])[1]
     filters = [
-        {"label": label, "url": f"{reverse('run_list')}?state={key}" if key else reverse("run_list"), "active": key == chosen}
+        {
+            "label": label,
+            "url": f"{reverse('run_list')}?state={key}" if key else reverse("run_list"),
+            "active": key == chosen,
+        }
         for key, (label, _) in FILTERS.items()
     ]
     page = page_of(request, rows.filter(state__in=states) if states else rows)
@@ -64,5 +68,7 @@ def run_detail(request: HttpRequest, pk: int) -> HttpResponse:
 def run_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     job = jobs.cancel(actor=actor, job=queries.get_or_404(queries.jobs_of(actor), pk=pk))
-    messages.success(request, f"{job.title} is being cancelled." if job.is_open else f"{job.title} is cancelled.")
+    messages.success(
+        request, f"{job.title} is being cancelled." if job.is_open else f"{job.title} is cancelled."
+    )
     return redirect("run_detail", pk)

@@ -89,7 +89,10 @@ class DecisionInput(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
     conditions = serializers.CharField(max_length=4000, required=False, allow_blank=True, default="")
     content_sha256 = serializers.CharField(
-        max_length=64, required=False, default="", help_text="What was seen; refused with 409 when it changed since."
+        max_length=64,
+        required=False,
+        default="",
+        help_text="What was seen; refused with 409 when it changed since.",
     )
 
 
@@ -106,7 +109,10 @@ class LookupView(APIView):
     access = rules(get=member(Scope.SUBMIT))
 
     @extend_schema(
-        parameters=[OpenApiParameter("model_id", OpenApiTypes.STR), OpenApiParameter("revision", OpenApiTypes.STR)],
+        parameters=[
+            OpenApiParameter("model_id", OpenApiTypes.STR),
+            OpenApiParameter("revision", OpenApiTypes.STR),
+        ],
         responses={200: OpenApiTypes.OBJECT, 422: ErrorAnswer, 424: ErrorAnswer},
         summary="What the Hub says of a model, before it is submitted",
     )
@@ -136,7 +142,9 @@ class ReviewListView(APIView):
     def get(self, request: Request) -> Response:
         return paged(request, requests_of(actor_in(request)).order_by("-pk"), ReviewSerializer)
 
-    @extend_schema(request=SubmissionInput, responses={201: ReviewSerializer}, summary="Submit a model for review")
+    @extend_schema(
+        request=SubmissionInput, responses={201: ReviewSerializer}, summary="Submit a model for review"
+    )
     def post(self, request: Request) -> Response:
         actor = actor_in(request)
         submission = submissions.check_submission(**valid(SubmissionInput(data=request.data)))
@@ -165,7 +173,9 @@ class ReviewView(APIView):
 class ReviewAnswersView(APIView):
     access = rules(put=member(Scope.REVIEW))
 
-    @extend_schema(request=AnswersInput, responses=ReviewDetailSerializer, summary="Write answers to checklist items")
+    @extend_schema(
+        request=AnswersInput, responses=ReviewDetailSerializer, summary="Write answers to checklist items"
+    )
     def put(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
         answers = valid(AnswersInput(data=request.data))["answers"]
@@ -177,7 +187,9 @@ class ReviewDecisionView(APIView):
     access = rules(post=member(Scope.REVIEW))
 
     @extend_schema(
-        request=DecisionInput, responses={200: ReviewDetailSerializer, 403: ErrorAnswer, 409: ErrorAnswer}, summary="Decide"
+        request=DecisionInput,
+        responses={200: ReviewDetailSerializer, 403: ErrorAnswer, 409: ErrorAnswer},
+        summary="Decide",
     )
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
@@ -196,7 +208,9 @@ class ReviewDecisionView(APIView):
 class ReviewChangesView(APIView):
     access = rules(post=member(Scope.REVIEW))
 
-    @extend_schema(request=ChangesInput, responses=ReviewDetailSerializer, summary="Send it back with what is to change")
+    @extend_schema(
+        request=ChangesInput, responses=ReviewDetailSerializer, summary="Send it back with what is to change"
+    )
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
         data = valid(ChangesInput(data=request.data))
@@ -217,7 +231,9 @@ class ReviewWithdrawView(APIView):
 class ReviewResubmitView(APIView):
     access = rules(post=member(Scope.SUBMIT))
 
-    @extend_schema(request=ResubmitInput, responses=ReviewDetailSerializer, summary="Submit again after changes")
+    @extend_schema(
+        request=ResubmitInput, responses=ReviewDetailSerializer, summary="Submit again after changes"
+    )
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
         data = valid(ResubmitInput(data=request.data))

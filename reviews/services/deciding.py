@@ -50,14 +50,20 @@ def save_answers(*, actor: Actor, request_pk: int, answers: Mapping[str, Mapping
     for key, given in answers.items():
         verdict, text = given.get("verdict", ""), given.get("text", "").strip()
         if key not in known:
-            raise InvalidInput(f"The checklist has no item {key[:40]!r}. It has: {', '.join(known)}.", field=key)
+            raise InvalidInput(
+                f"The checklist has no item {key[:40]!r}. It has: {', '.join(known)}.", field=key
+            )
         title = known[key]["title"]
         if verdict not in Verdict.values:
-            raise InvalidInput(f"{title}: choose one of {', '.join(Verdict.values)}.", code="bad_verdict", field=key)
+            raise InvalidInput(
+                f"{title}: choose one of {', '.join(Verdict.values)}.", code="bad_verdict", field=key
+            )
         if verdict == Verdict.CONCERN and not text:
             raise InvalidInput(f"{title}: say what the concern is.", code="concern_without_words", field=key)
         if len(text) > 4000:
-            raise InvalidInput(f"{title}: an answer has at most 4,000 characters.", code="too_long", field=key)
+            raise InvalidInput(
+                f"{title}: an answer has at most 4,000 characters.", code="too_long", field=key
+            )
         answer, _ = Answer.objects.update_or_create(
             request=request,
             key=key,
@@ -94,7 +100,9 @@ def decide(
     """
     request = machines.lock(request_pk)
     if decision not in Decision.values:
-        raise InvalidInput(f"A decision is one of: {', '.join(Decision.values)}.", code="bad_decision", field="decision")
+        raise InvalidInput(
+            f"A decision is one of: {', '.join(Decision.values)}.", code="bad_decision", field="decision"
+        )
     approve = decision == Decision.APPROVED
     if approve:
         permissions.check_approve(actor, request, conditions)
@@ -104,7 +112,8 @@ def decide(
     digest = content_sha256(request)
     if seen_sha256 and seen_sha256 != digest:
         raise Conflict(
-            "Somebody changed an answer after you opened this page. Read it again, then decide.", code="changed_since_seen"
+            "Somebody changed an answer after you opened this page. Read it again, then decide.",
+            code="changed_since_seen",
         )
     now = timezone.now()
     Vote.objects.create(

@@ -45,7 +45,9 @@ def check_submission(
     if len(use_case) > 4000:
         raise InvalidInput("The use case has at most 4,000 characters.", code="too_long", field="use_case")
     if environment not in Environment.values:
-        raise InvalidInput(f"The environment is one of: {', '.join(Environment.values)}.", field="environment")
+        raise InvalidInput(
+            f"The environment is one of: {', '.join(Environment.values)}.", field="environment"
+        )
     if data_class not in DataClass.values:
         raise InvalidInput(f"The data class is one of: {', '.join(DataClass.values)}.", field="data_class")
     return Submission(
@@ -100,7 +102,9 @@ def submit_model(*, actor: Actor, submission: Submission) -> ReviewRequest:
 
 def _check_not_open(model: RegisteredModel, submission: Submission, commit_sha: str) -> None:
     twin = (
-        ReviewRequest.objects.filter(model=model, environment=submission.environment, status__in=OPEN_STATUSES)
+        ReviewRequest.objects.filter(
+            model=model, environment=submission.environment, status__in=OPEN_STATUSES
+        )
         .filter(revision__commit_sha=commit_sha)
         .first()
     )
@@ -115,7 +119,9 @@ def _check_not_open(model: RegisteredModel, submission: Submission, commit_sha: 
 
 def _start_checks(actor: Actor, request: ReviewRequest, verb: str) -> None:
     request = machines.lock(request.pk)
-    job = request_intake(actor=actor, team=request.team, model=request.model, revision=request.requested_revision)
+    job = request_intake(
+        actor=actor, team=request.team, model=request.model, revision=request.requested_revision
+    )
     machines.move(request, "submit", actor=actor, verb=verb, intake_job=job, problem="")
 
 
@@ -167,5 +173,3 @@ def supersede_older(request: ReviewRequest) -> None:
     for pk in list(older.values_list("pk", flat=True)):
         newer = f"{request.model.model_id}@{request.revision.short_sha}"
         machines.move(machines.lock(pk), "supersede", actor=None, data={"newer": newer})
-
-

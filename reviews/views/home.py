@@ -43,7 +43,9 @@ def _waiting(actor: Actor) -> list[dict[str, Any]]:
 @access(get=MEMBER)
 def home(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    channels = queries.channels_of(actor).filter(current__isnull=False).order_by("model__model_id", "name")[:SHOWN]
+    channels = (
+        queries.channels_of(actor).filter(current__isnull=False).order_by("model__model_id", "name")[:SHOWN]
+    )
     context = {
         "waiting": _waiting(actor),
         "live": channel_rows(channels),
@@ -63,7 +65,12 @@ def search(request: HttpRequest) -> HttpResponse:
 
 def _found(actor: Actor, text: str) -> list[dict[str, str]]:
     found = [
-        {"title": m.model_id, "url": reverse("model_detail", args=[m.pk]), "why": m.pipeline_tag or "Model", "icon": "box"}
+        {
+            "title": m.model_id,
+            "url": reverse("model_detail", args=[m.pk]),
+            "why": m.pipeline_tag or "Model",
+            "icon": "box",
+        }
         for m in queries.models_of(actor).filter(model_id__icontains=text).order_by("model_id")[:SHOWN]
     ]
     if len(text) >= 4 and all(c in "0123456789abcdef" for c in text.lower()):
@@ -76,7 +83,9 @@ def _found(actor: Actor, text: str) -> list[dict[str, str]]:
             }
             for revision in queries.revisions_of(actor).filter(commit_sha__startswith=text.lower())[:SHOWN]
         ]
-    members = Membership.objects.filter(team=actor.in_team, user__in=queries.people_named(text)).select_related("user")
+    members = Membership.objects.filter(
+        team=actor.in_team, user__in=queries.people_named(text)
+    ).select_related("user")
     people = {m.user_id: m.user for m in members}
     found += [
         {

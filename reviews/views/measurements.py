@@ -36,7 +36,10 @@ def evaluation_context(evidence: Evidence | None, incumbent: Evidence | None) ->
         return None
     data = evidence.data
     comparable = incumbent.data if incumbent and _same_set(data, incumbent.data) else None
-    deltas = [_delta(name, key, data, comparable) for name, key in (("Accuracy", "accuracy"), ("Macro F1", "macro_f1"))]
+    deltas = [
+        _delta(name, key, data, comparable)
+        for name, key in (("Accuracy", "accuracy"), ("Macro F1", "macro_f1"))
+    ]
     return {
         "data": data,
         "incumbent": comparable,
@@ -59,8 +62,17 @@ def _delta(name: str, key: str, data: dict[str, Any], incumbent: dict[str, Any] 
     if incumbent is None:
         return {"name": name, "value": data[key], "incumbent": None, "delta": None}
     delta = data[key] - incumbent[key]
-    tone, words = ("ok", "better") if delta > 0.005 else ("bad", "worse") if delta < -0.005 else ("neutral", "the same")
-    return {"name": name, "value": data[key], "incumbent": incumbent[key], "delta": delta, "tone": tone, "words": words}
+    tone, words = (
+        ("ok", "better") if delta > 0.005 else ("bad", "worse") if delta < -0.005 else ("neutral", "the same")
+    )
+    return {
+        "name": name,
+        "value": data[key],
+        "incumbent": incumbent[key],
+        "delta": delta,
+        "tone": tone,
+        "words": words,
+    }
 
 
 def _verdict(data: dict[str, Any], incumbent: dict[str, Any] | None) -> str:
@@ -78,7 +90,9 @@ def _confusion(data: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for label, counts in zip(data["labels"], data["confusion"], strict=True):
         total = sum(counts) or 1
-        rows.append({"label": label, "cells": [{"count": n, "share_class": _shade(n / total)} for n in counts]})
+        rows.append(
+            {"label": label, "cells": [{"count": n, "share_class": _shade(n / total)} for n in counts]}
+        )
     return {"labels": data["labels"], "rows": rows}
 
 

@@ -17,8 +17,8 @@ from registry import audit, queries
 from registry.access import MEMBER, access, actor_of, member
 from registry.actors import Actor
 from registry.consumption import approval_payload
-from registry.enums import STATUSES as APPROVAL_STATUSES
 from registry.enums import SERVED_STATUSES, ApprovalStatus, EvidenceKind, Scope
+from registry.enums import STATUSES as APPROVAL_STATUSES
 from registry.exceptions import DomainError
 from registry.forms import ReasonForm
 from registry.machines import APPROVAL
@@ -40,10 +40,14 @@ def model_list(request: HttpRequest) -> HttpResponse:
     rows = queries.models_of(actor).order_by("model_id")
     page = page_of(request, rows.filter(model_id__icontains=query) if query else rows)
     models = list(page.object_list)
-    latest = {r.model_id: r for r in Revision.objects.filter(model__in=models).defer("card_text").order_by("pk")}
+    latest = {
+        r.model_id: r for r in Revision.objects.filter(model__in=models).defer("card_text").order_by("pk")
+    }
     reviews = {r.model_id: r for r in requests_of(actor).filter(model__in=models).order_by("pk")}
     live: dict[int, list[dict[str, str]]] = {}
-    for channel in queries.channels_of(actor).filter(model__in=models, current__isnull=False).order_by("name"):
+    for channel in (
+        queries.channels_of(actor).filter(model__in=models, current__isnull=False).order_by("name")
+    ):
         if channel.current:
             sha = channel.current.revision.commit_sha
             live.setdefault(channel.model_id, []).append({"name": channel.name, "sha": sha})
@@ -138,7 +142,9 @@ def revision_detail(request: HttpRequest, pk: int) -> HttpResponse:
 def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
     model = revision.model
     approvals = list(
-        Approval.objects.filter(model=model).select_related("revision", "approved_by", "submitted_by").order_by("-approved_at")
+        Approval.objects.filter(model=model)
+        .select_related("revision", "approved_by", "submitted_by")
+        .order_by("-approved_at")
     )
     approval = next((a for a in approvals if a.revision_id == revision.pk), None)
     others = [a for a in approvals if a.revision_id != revision.pk]
@@ -210,7 +216,11 @@ def _headline(
         reason = f": {review.decision_reason}" if review.decision_reason else "."
         sentence = f"Not approved. The review is {shown.label.lower()}{reason} Nobody can load this revision."
         return {"sentence": sentence, "tone": shown.tone, "icon": shown.icon}
-    return {"sentence": "Not approved: nobody has asked for a review.", "tone": "neutral", "icon": "info-circle"}
+    return {
+        "sentence": "Not approved: nobody has asked for a review.",
+        "tone": "neutral",
+        "icon": "info-circle",
+    }
 
 
 def _labels(revision: Revision, before: Revision | None) -> list[dict[str, Any]]:
@@ -254,7 +264,9 @@ def _events(
     wanted |= Q(object_type="evidence", object_id__in=evidence)
     if approval:
         wanted |= Q(object_type="approval", object_id=approval.pk)
-    return audit.shown(list(AuditEvent.objects.filter(wanted, team_id=revision.model.team_id).order_by("-seq")[:30]))
+    return audit.shown(
+        list(AuditEvent.objects.filter(wanted, team_id=revision.model.team_id).order_by("-seq")[:30])
+    )
 
 
 ACTION_WORDS = {
@@ -277,7 +289,9 @@ def _actions(actor: Actor, revision: Revision, approval: Approval | None) -> lis
             "reason": measuring,
         }
     ]
-    sets = GoldenSet.objects.filter(team=revision.model.team_id, model_id=revision.model.model_id).order_by("-pk")[:5]
+    sets = GoldenSet.objects.filter(team=revision.model.team_id, model_id=revision.model.model_id).order_by(
+        "-pk"
+    )[:5]
     found += [
         {
             "label": f"Evaluate on {golden_set.name}",
@@ -323,7 +337,9 @@ def approval_change(request: HttpRequest, pk: int, action: str) -> HttpResponse:
     actor = actor_of(request)
     approval = queries.get_or_404(queries.approvals_of(actor), pk=pk)
     try:
-        changed = change_approval(actor=actor, approval=approval, action=action, reason=request.POST.get("reason", ""))
+        changed = change_approval(
+            actor=actor, approval=approval, action=action, reason=request.POST.get("reason", "")
+        )
     except DomainError as error:
         if error.status in (403, 404):
             raise

@@ -42,14 +42,22 @@ def review_list(request: HttpRequest) -> HttpResponse:
     tables = {"": ("All", every), "open": ("Open", every.filter(status__in=OPEN_STATUSES)),
               "mine": ("Waiting for me", waiting_for(actor))}  # fmt: skip
     filters = [
-        {"label": label, "url": f"{reverse('review_list')}{f'?show={key}' if key else ''}", "active": key == chosen}
+        {
+            "label": label,
+            "url": f"{reverse('review_list')}{f'?show={key}' if key else ''}",
+            "active": key == chosen,
+        }
         for key, (label, _) in tables.items()
     ]
     page = page_of(request, tables.get(chosen, tables[""])[1])
     for row in page.object_list:
         row.created_at = row.submitted_at
     page.object_list = [
-        {"request": row, "status": row.shown_status, "waits_for": WAITS_FOR.get(ReviewStatus(row.status), "nobody")}
+        {
+            "request": row,
+            "status": row.shown_status,
+            "waits_for": WAITS_FOR.get(ReviewStatus(row.status), "nobody"),
+        }
         for row in page.object_list
     ]
     return render(request, "reviews/review_list.html", {"page_obj": page, "filters": filters})
@@ -59,7 +67,10 @@ def review_list(request: HttpRequest) -> HttpResponse:
 def review_new(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     check(actor, Action.SUBMIT_MODEL)
-    form = SubmitForm(request.POST or None, initial={"model_id": request.GET.get("model", ""), "owner": actor.user.display_name})
+    form = SubmitForm(
+        request.POST or None,
+        initial={"model_id": request.GET.get("model", ""), "owner": actor.user.display_name},
+    )
     status = 200
     if request.method == "POST":
         status = 422
@@ -84,7 +95,9 @@ def review_lookup(request: HttpRequest) -> HttpResponse:
     if typed:
         try:
             found = submissions.look_up(actor=actor, model_id=typed)
-            formats = sorted({f.path.rsplit(".", 1)[-1] for f in found.files if f.path.endswith((".safetensors", ".bin"))})
+            formats = sorted(
+                {f.path.rsplit(".", 1)[-1] for f in found.files if f.path.endswith((".safetensors", ".bin"))}
+            )
             preview = {
                 "model_id": found.model_id,
                 "commit_sha": found.commit_sha,
@@ -105,19 +118,32 @@ def _request(actor: Actor, pk: int) -> ReviewRequest:
 
 def _item(review: ReviewRequest, frozen: dict[str, str], number: int, facts: list[Any], answer: Answer | None,
           writable: bool, form: AnswerForm | None = None) -> dict[str, Any]:  # fmt: skip
-    initial = {"verdict": answer.verdict, "text": answer.text} if answer else {"verdict": "" if facts else "not_stated"}
+    initial = (
+        {"verdict": answer.verdict, "text": answer.text}
+        if answer
+        else {"verdict": "" if facts else "not_stated"}
+    )
     shown = form or (AnswerForm(initial=initial, prefix=frozen["key"]) if writable else None)
     return {**frozen, "number": number, "card_facts": facts, "answer": answer, "form": shown}
 
 
-def _items(review: ReviewRequest, writable: bool, bound: dict[str, AnswerForm] | None = None) -> list[dict[str, Any]]:
+def _items(
+    review: ReviewRequest, writable: bool, bound: dict[str, AnswerForm] | None = None
+) -> list[dict[str, Any]]:
     if review.revision is None:
         return []
     reading = Reading(review.revision, permissions.evidence_of(review))
     answers = {a.key: a for a in review.answers.select_related("by")}
     return [
-        _item(review, frozen, number, facts_for(frozen["key"], reading), answers.get(frozen["key"]), writable,
-              (bound or {}).get(frozen["key"]))  # fmt: skip
+        _item(
+            review,
+            frozen,
+            number,
+            facts_for(frozen["key"], reading),
+            answers.get(frozen["key"]),
+            writable,
+            (bound or {}).get(frozen["key"]),
+        )
         for number, frozen in enumerate(review.checklist, start=1)
     ]
 
@@ -125,7 +151,9 @@ def _items(review: ReviewRequest, writable: bool, bound: dict[str, AnswerForm] |
 def _actions(actor: Actor, review: ReviewRequest, missing: list[str]) -> list[dict[str, Any]]:
     deciding_reason = permissions.reason_against(permissions.check_decide, actor, review)
     blocking = [sentence for sentence in missing if not sentence.startswith("Write the conditions")]
-    approve_reason = deciding_reason or (f"{len(blocking)} things are still missing, see above." if blocking else "")
+    approve_reason = deciding_reason or (
+        f"{len(blocking)} things are still missing, see above." if blocking else ""
+    )
     found: list[dict[str, Any]] = []
     if review.status == ReviewStatus.IN_REVIEW:
         decide = reverse("review_decide", args=[review.pk])
@@ -159,7 +187,10 @@ def _waiting_note(review: ReviewRequest) -> str:
 
 
 def _context(
-    actor: Actor, review: ReviewRequest, decision_form: DecisionForm | None = None, bound: dict[str, AnswerForm] | None = None
+    actor: Actor,
+    review: ReviewRequest,
+    decision_form: DecisionForm | None = None,
+    bound: dict[str, AnswerForm] | None = None,
 ) -> dict[str, Any]:
     review.created_at = review.submitted_at  # type: ignore[attr-defined]
     writable = not permissions.reason_against(permissions.check_answer, actor, review)
@@ -205,7 +236,9 @@ def _context(
 
 
 def _page(request: HttpRequest, review: ReviewRequest, status: int = 200, **extra: Any) -> HttpResponse:
-    return render(request, "reviews/review_detail.html", _context(actor_of(request), review, **extra), status=status)
+    return render(
+        request, "reviews/review_detail.html", _context(actor_of(request), review, **extra), status=status
+    )
 
 
 @access(get=MEMBER, post=member(Scope.REVIEW))
@@ -248,14 +281,18 @@ def review_answer(request: HttpRequest, pk: int, key: str) -> HttpResponse:
         _, status = try_on_form(form, _save(actor, pk, key, form.cleaned_data))
     context = _context(actor, _request(actor, pk), bound={key: form})
     context["item"] = next(item for item in context["items"] if item["key"] == key)
-    return render(request, "reviews/_answer_saved.html", context, status=422 if status or form.errors else 200)
+    return render(
+        request, "reviews/_answer_saved.html", context, status=422 if status or form.errors else 200
+    )
 
 
 def _save(actor: Actor, pk: int, key: str, data: dict[str, str]) -> Callable[[], Any]:
     return lambda: deciding.save_answers(actor=actor, request_pk=pk, answers={key: data}) or True
 
 
-def _decision(request: HttpRequest, pk: int, act: Callable[[Actor, dict[str, str]], ReviewRequest], done: str) -> HttpResponse:
+def _decision(
+    request: HttpRequest, pk: int, act: Callable[[Actor, dict[str, str]], ReviewRequest], done: str
+) -> HttpResponse:
     actor = actor_of(request)
     review = _request(actor, pk)
     form = DecisionForm(request.POST)
