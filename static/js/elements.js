@@ -108,9 +108,10 @@ class RelativeTime extends HTMLElement {
 
   /** @param {number} seconds from now; negative is the past */
   static words(seconds) {
-    const format = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
+    const format = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "always" });
     for (const [unit, size] of UNITS) {
-      if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);
+      // 47 hours are 2 days and not "1 day": rounded, and a unit is used from 95 % of it on.
+      if (Math.abs(seconds) >= size * 0.95) return format.format(Math.round(seconds / size), unit);
     }
     return seconds > 1 ? "in less than a minute" : "just now";
   }

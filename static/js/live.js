@@ -25,7 +25,23 @@ function failed(sentence) {
   note.textContent = sentence;
 }
 
-document.addEventListener("htmx:afterSettle", announce);
+// A poll replaces a part of the page: what a person opened or scrolled there stays as it was.
+let kept = new Map();
+document.addEventListener("htmx:beforeSwap", (event) => {
+  kept = new Map();
+  for (const node of event.detail.target?.querySelectorAll?.("details[id], [data-keep-scroll][id]") ?? []) {
+    kept.set(node.id, { open: node.open, top: node.scrollTop, atEnd: node.scrollTop + node.clientHeight >= node.scrollHeight - 4 });
+  }
+});
+document.addEventListener("htmx:afterSettle", () => {
+  for (const [id, was] of kept) {
+    const node = document.getElementById(id);
+    if (!node) continue;
+    if (was.open !== undefined) node.open = was.open;
+    node.scrollTop = was.atEnd ? node.scrollHeight : was.top;
+  }
+  announce();
+});
 document.addEventListener("htmx:responseError", (event) => {
   const status = event.detail.xhr.status;
   if (status === 401 || status === 403) {
