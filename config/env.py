@@ -99,6 +99,16 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             "ASSAY_BROKER_URL", "", text, "Redis as redis://…; empty is the private Redis in the data folder."
         ),
+        Setting(
+            "ASSAY_WEB_PORT",
+            "8000",
+            integer,
+            "Port of the web in the embedded set-up; a taken one: the next.",
+        ),
+        Setting(
+            "ASSAY_INFERENCE_PORT", "8100", integer, "Port of inference in the embedded set-up, likewise."
+        ),
+        Setting("ASSAY_DEMO_HUB_PORT", "8200", integer, "Port of the demo's sample Hub, likewise."),
         Setting("HF_ENDPOINT", "https://huggingface.co", text, "The Hub that intake reads from."),
         Setting(
             "ASSAY_HUB_TIMEOUT_S",

@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.http.response import Http404
 from django.shortcuts import render
+from django.views.defaults import page_not_found
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -67,6 +68,13 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
     logger.exception("unexpected_error")
     message = "Assay met an error that it did not expect; it is in the log under this answer's X-Request-Id."
     return Response(body("internal_error", message), status=500)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """`handler404`: an unknown address under /api/ answers in the API's shape, any other as a page."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(body("not_found", "There is nothing at this address."), status=404)
+    return page_not_found(request, exception)
 
 
 class DomainErrorMiddleware:

@@ -36,11 +36,13 @@ API: list[Any] = [
 ]
 
 urlpatterns: list[Any] = [
+    path("api/v1/", include(API)),  # first: the resolver tries patterns in order, and this is the hot path
     path("", include("reviews.urls")),
     path("", include("registry.urls")),
     path("", include("inference.urls")),
-    path("api/v1/", include(API)),
     path("hub/<str:org>/<str:name>/resolve/<sha:commit_sha>/<path:path>", resolve, name="hub_resolve"),
     path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
 ]
+
+handler404 = "config.errors.not_found"

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from registry import hot_path
 from registry.actors import Actor
 from registry.canonical import sha256_json
 from registry.enums import SERVED_STATUSES, ApprovalStatus
@@ -29,23 +30,31 @@ def living(rows: QuerySet[Approval]) -> QuerySet[Approval]:
     return rows.filter(served())
 
 
+# Columns of a revision that no consumer's answer needs.
+HEAVY = ("revision__card_text", "revision__card_data", "revision__findings")
+
+
+def _rows(actor: Actor, model_id: str) -> QuerySet[Approval]:
+    rows = Approval.objects.filter(served(), model__team=actor.team, model__model_id=model_id).defer(*HEAVY)
+    return rows.select_related("model", "revision", "approved_by", "submitted_by")
+
+
 def approved(actor: Actor, model_id: str, channel: str = "", commit_sha: str = "") -> tuple[Approval, str]:
     """(approval, channel name or "") for a model: by commit, by channel, else production, else the only one.
 
     Raises NotFound with the reason a person understands, Conflict when the answer would be a guess.
     """
-    rows = Approval.objects.filter(model__team=actor.team, model__model_id=model_id).filter(served())
-    rows = rows.select_related("model", "revision", "approved_by", "submitted_by")
     if commit_sha:
-        found = rows.filter(revision__commit_sha=commit_sha).order_by("-approved_at").first()
-        if found:
+        rows = _rows(actor, model_id).filter(revision__commit_sha=commit_sha).order_by("-approved_at")
+        if found := rows.first():
             return found, ""
         raise _why_not(actor, model_id, commit_sha=commit_sha)
-    found = rows.filter(live_in__name=channel or DEFAULT_CHANNEL).first()
-    if found:
-        return found, channel or DEFAULT_CHANNEL
+    live = hot_path.live_approval(actor.in_team, model_id, channel or DEFAULT_CHANNEL)
+    if live:
+        return live, channel or DEFAULT_CHANNEL
     if channel:
         raise _why_not(actor, model_id, channel=channel)
+    rows = _rows(actor, model_id)
     several = list(rows.filter(status=ApprovalStatus.ACTIVE)[:2])
     if len(several) == 1:
         return several[0], ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -73,7 +74,7 @@ class AccessMiddleware:
             return _refused(request, "This page declares no access rule, so nobody may open it.")
         rule = table.get(request.method or "")
         if rule is None:
-            return HttpResponseNotAllowed(sorted(table))
+            return _not_allowed(request, sorted(table), is_api=hasattr(view, "cls"))
         if hasattr(view, "cls"):
             return None  # a DRF view: AccessPermission asks after authentication
         request.actor = actor = session_actor(request)  # type: ignore[attr-defined]
@@ -89,6 +90,15 @@ def third_party_access(request: HttpRequest) -> Access | None:
     """Rules of views that are not ours, by URL namespace."""
     match = request.resolver_match
     return THIRD_PARTY.get(match.namespace) if match else None
+
+
+def _not_allowed(request: HttpRequest, verbs: list[str], *, is_api: bool) -> HttpResponse:
+    answer = HttpResponseNotAllowed(verbs)
+    if is_api:
+        message = f"This address does not answer {request.method}; it answers {', '.join(verbs)}."
+        shape = {"error": {"code": "method_not_allowed", "message": message, "details": {}}}
+        answer = HttpResponseNotAllowed(verbs, json.dumps(shape), content_type="application/json")
+    return answer
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:

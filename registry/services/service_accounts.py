@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from django.utils import timezone
 from registry.enums import Scope
 from registry.exceptions import Conflict
 from registry.models import ApiToken, User
+from registry.secret_files import write_secret
 from registry.services.teams import console_actor
 from registry.services.tokens import MAX_DAYS, actor_of_token, create_token, revoke_token
 
@@ -61,17 +60,3 @@ def _still_good(user: User, path: Path) -> bool:
         return False
     expires_at = ApiToken.objects.values_list("expires_at", flat=True).get(public_id=actor.token_id)
     return bool(expires_at - timezone.now() > RENEW_BEFORE)
-
-
-def write_secret(path: Path, secret: str) -> None:
-    """Writes the file whole, readable by its owner only from its first moment (mkstemp's mode is 0600)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"{secret}\n")
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

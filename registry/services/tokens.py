@@ -7,7 +7,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -16,7 +16,8 @@ from registry import audit
 from registry.actors import Actor
 from registry.enums import Scope
 from registry.exceptions import InvalidInput, NotAllowed, NotFound
-from registry.models import ApiToken, Membership, Team, User
+from registry.hot_path import find_token
+from registry.models import ApiToken, Team, User
 
 _TOKEN = re.compile(r"assay_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 MAX_DAYS = 366
@@ -90,40 +91,26 @@ def revoke_token(*, actor: Actor, token_pk: int) -> ApiToken:
 def actor_of_token(text: str) -> Actor | None:
     """The actor behind a token, or None for one that is unknown, wrong, expired, revoked, or whose owner has left.
 
-    Two queries: the token with owner and team, and the owner's roles in that team as they are now.
+    One query: the token with owner, team, and the owner's roles in that team as they are now.
     """
     match = _TOKEN.fullmatch(text)
     if not match:
         return None
     public_id, secret = match.groups()
-    token = ApiToken.objects.select_related("user", "team").filter(public_id=public_id).first()
-    given = hashlib.sha256(secret.encode()).hexdigest()
-    if token is None or not hmac.compare_digest(given, token.digest):
-        return None
     now = timezone.now()
-    if token.revoked_at or token.expires_at <= now or not token.user.is_active:
+    token = find_token(public_id, now - LAST_USED_EVERY)
+    given = hashlib.sha256(secret.encode()).hexdigest()
+    if token is None or not hmac.compare_digest(given, token.digest) or not token.user.is_active:
         return None
-    roles: frozenset[str] = frozenset()
-    if token.team_id is not None:
-        roles = frozenset(
-            Membership.objects.filter(user_id=token.user_id, team_id=token.team_id).values_list(
-                "role", flat=True
-            )
-        )
-        if not roles and not token.user.is_service_account:
-            return None  # the owner left the team: the token left with them
-    _touch(token, now)
+    if token.team is not None and not token.roles and not token.user.is_service_account:
+        return None  # the owner left the team: the token left with them
+    if token.unused_lately:  # noted at most once a minute: the hot path must not write on every request
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return Actor(
         user=token.user,
         team=token.team,
-        roles=roles,
+        roles=token.roles,
         auth_method="token",
-        token_id=token.public_id,
+        token_id=public_id,
         scopes=frozenset(token.scopes),
     )
-
-
-def _touch(token: ApiToken, now: datetime) -> None:
-    """Notes the use, at most once a minute: the hot path must not write on every request."""
-    if token.last_used_at is None or now - token.last_used_at > LAST_USED_EVERY:
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)

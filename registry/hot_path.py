@@ -1,0 +1,123 @@
+"""The two queries of the hot path, as SQL: who is this token, and what is live in this channel?
+
+Everywhere else the ORM writes the SQL. Here compiling a query took three times as long as running it (measured:
+benchmarks/api.py, docs/performance.md), so the text is written once. Both engines run the same statements; rows become
+partial model instances (`from_db`), so whatever else is asked of them is loaded as usual.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from registry.models import Approval, RegisteredModel, Revision, Team, User
+
+_USER = ("id", "username", "first_name", "last_name", "is_active", "is_service_account")
+_TEAM = ("id", "slug", "name")
+_APPROVAL = (
+    "id", "status", "environment", "use_case", "data_class", "conditions", "manifest_sha256", "remote_code_sha256",
+    "evidence_ids", "approved_at", "expires_at", "revision_id", "model_id",
+)  # fmt: skip
+_REVISION = ("id", "model_id", "commit_sha", "label_mapping", "pipeline_tag", "license", "config", "facts")
+_MODEL = ("id", "team_id", "model_id")
+
+
+def _columns(alias: str, names: tuple[str, ...]) -> str:
+    return ", ".join(f"{alias}.{name}" for name in names)
+
+
+TOKEN_SQL = f"""
+SELECT t.id, t.digest, t.scopes, t.last_used_at IS NULL OR t.last_used_at < %s, m.role,
+       {_columns("u", _USER)}, {_columns("g", _TEAM)}
+FROM registry_apitoken t
+JOIN registry_user u ON u.id = t.user_id
+LEFT JOIN registry_team g ON g.id = t.team_id
+LEFT JOIN registry_membership m ON m.user_id = t.user_id AND m.team_id = t.team_id
+WHERE t.public_id = %s AND t.revoked_at IS NULL AND t.expires_at > %s
+"""
+
+LIVE_SQL = f"""
+SELECT s.username, p.username, {_columns("a", _APPROVAL)}, {_columns("r", _REVISION)}, {_columns("m", _MODEL)}
+FROM registry_registeredmodel m
+JOIN registry_channel c ON c.model_id = m.id
+JOIN registry_approval a ON a.id = c.current_id
+JOIN registry_revision r ON r.id = a.revision_id
+JOIN registry_user s ON s.id = a.submitted_by_id
+JOIN registry_user p ON p.id = a.approved_by_id
+WHERE m.team_id = %s AND m.model_id = %s AND c.name = %s
+  AND a.status IN ('active', 'deprecated') AND a.expires_at > %s
+"""
+
+
+def _moment(value: Any) -> datetime:
+    """SQLite keeps UTC as text, PostgreSQL gives a datetime."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    assert isinstance(found, datetime)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _part(model: Any, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+    """A partial instance; JSON, dates and booleans as the ORM would give them."""
+    read: dict[str, Any] = {}
+    for name, value in zip(names, values, strict=True):
+        if name in ("evidence_ids", "label_mapping", "config", "facts"):
+            value = _json(value)
+        elif name.endswith("_at"):
+            value = _moment(value)
+        elif name.startswith("is_"):
+            value = bool(value)
+        read[name] = value
+    ordered = [field.attname for field in model._meta.concrete_fields if field.attname in read]  # what from_db expects
+    return model.from_db(connection.alias, ordered, [read[name] for name in ordered])
+
+
+def _adapted(moment: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment)
+
+
+class TokenRow:
+    """A token that is neither revoked nor expired, with its owner, team, and the owner's roles there as of now."""
+
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        first = rows[0]
+        self.pk, self.digest, self.scopes, self.unused_lately = (
+            first[0],
+            first[1],
+            _json(first[2]),
+            bool(first[3]),
+        )
+        self.roles = frozenset(row[4] for row in rows if row[4])
+        owner, team = first[5 : 5 + len(_USER)], first[5 + len(_USER) :]
+        self.user: User = _part(User, _USER, owner)
+        self.team: Team | None = _part(Team, _TEAM, team) if team[0] is not None else None
+
+
+def find_token(public_id: str, used_before: datetime) -> TokenRow | None:
+    """One query. `unused_lately` says whether its last use lies before `used_before`."""
+    with connection.cursor() as cursor:
+        cursor.execute(TOKEN_SQL, [_adapted(used_before), public_id, _adapted(timezone.now())])
+        rows = cursor.fetchall()
+    return TokenRow(rows) if rows else None
+
+
+def live_approval(team: Team, model_id: str, channel: str) -> Approval | None:
+    """One query over three unique indexes: what the channel points at, if consumers may have it now."""
+    with connection.cursor() as cursor:
+        cursor.execute(LIVE_SQL, [team.pk, model_id, channel, _adapted(timezone.now())])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    a, r = 2 + len(_APPROVAL), 2 + len(_APPROVAL) + len(_REVISION)
+    approval: Approval = _part(Approval, _APPROVAL, row[2:a])
+    approval.revision = _part(Revision, _REVISION, row[a:r])
+    approval.model = _part(RegisteredModel, _MODEL, row[r:])
+    approval.submitted_by, approval.approved_by = User(username=row[0]), User(username=row[1])
+    return approval
