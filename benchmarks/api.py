@@ -147,13 +147,17 @@ def main() -> None:
     if not shutil.which("wrk"):
         sys.exit("wrk is missing: apt-get install wrk")
     windows: dict[tuple[int, int], list[dict[str, float]]] = {(n, c): [] for n in SIZES for c in (1, 8)}
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        with served(Path(one), SIZES[0]) as few, served(Path(two), SIZES[1]) as many:
-            for _ in range(options.rounds):
-                for connections in (1, 8):
-                    for size, (address, token) in zip(SIZES, (few, many), strict=True):
-                        load(address, token, connections, 1)  # warm
-                        windows[size, connections].append(load(address, token, connections, options.seconds))
+    with (
+        tempfile.TemporaryDirectory() as one,
+        tempfile.TemporaryDirectory() as two,
+        served(Path(one), SIZES[0]) as few,
+        served(Path(two), SIZES[1]) as many,
+    ):
+        for _ in range(options.rounds):
+            for connections in (1, 8):
+                for size, (address, token) in zip(SIZES, (few, many), strict=True):
+                    load(address, token, connections, 1)  # warm
+                    windows[size, connections].append(load(address, token, connections, options.seconds))
     result = {
         f"{size} revisions, c={connections}": {
             key: round(statistics.median(window[key] for window in rows), 2) for key in rows[0]
