@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from inference.triggers import RULES as INFERENCE_RULES
 from registry import triggers
 from reviews.triggers import RULES as REVIEW_RULES
 
-ALL = [*triggers.RULES, *REVIEW_RULES]
+ALL = [*triggers.RULES, *INFERENCE_RULES, *REVIEW_RULES]
 
 
 @contextmanager
