@@ -123,7 +123,10 @@ class Answered:
 
 @dataclass(frozen=True)
 class Api:
-    """`api.post("/models/...", {...})` with a bearer token; addresses are relative to /api/v1."""
+    """`api.post("/models/...", {...})` with a bearer token; addresses are relative to /api/v1, or start with /api/, /hub/.
+
+    Answers are never closed by hand: that fires `request_finished`, which drops the connection of the test's transaction.
+    """
 
     token: str
     client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
@@ -132,14 +135,15 @@ class Api:
     def of(actor: Actor | None, scopes: list[str] | None = None) -> Api:
         return Api(make_token(actor, scopes) if actor else "")
 
-    def send(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> Answered:
+    def send(
+        self, method: str, path: str, body: Any = None, *, content_type: str = "application/json"
+    ) -> Answered:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        url = f"/api/v1{path}" if path.startswith("/") else path
+        url = path if path.startswith(("/api/", "/hub/")) else f"/api/v1{path}"
         answer = self.client.generic(method, url, data, content_type=content_type, headers=headers)
         is_json = answer.headers.get("Content-Type", "").startswith("application/json")
         content = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
-        answer.close()
         return Answered(answer.status_code, json.loads(content) if is_json else None, answer.headers, content)
 
     def get(self, path: str) -> Answered:
@@ -185,7 +189,11 @@ def make_revision(
     facts: dict[str, Any] | None = None,
 ) -> Revision:
     """A recorded revision with its files in the store, as intake leaves it."""
-    content = files if files is not None else {"config.json": b'{"model_type": "distilbert"}', "model.safetensors": commit_sha.encode()}
+    content = (
+        files
+        if files is not None
+        else {"config.json": b'{"model_type": "distilbert"}', "model.safetensors": commit_sha.encode()}
+    )
     held = [(path, store.put([data], size=len(data)), data) for path, data in sorted(content.items())]
     code = sha256_text("code") if remote_code else None
     revision = Revision.objects.create(
@@ -207,20 +215,38 @@ def make_revision(
     for path, stored, data in held:
         Blob.objects.get_or_create(sha256=stored.sha256, defaults={"size": stored.size})
         RevisionFile.objects.create(
-            revision=revision, path=path, blob_id=stored.sha256, git_oid=git_oid(data), is_lfs=path.endswith(".safetensors")
+            revision=revision,
+            path=path,
+            blob_id=stored.sha256,
+            git_oid=git_oid(data),
+            is_lfs=path.endswith(".safetensors"),
         )
     return revision
 
 
-def make_job(actor: Actor, kind: JobKind = JobKind.BENCHMARK, *, state: str = JobState.QUEUED, **fields: Any) -> Job:
+def make_job(
+    actor: Actor, kind: JobKind = JobKind.BENCHMARK, *, state: str = JobState.QUEUED, **fields: Any
+) -> Job:
     """A job row in any state that the database allows."""
     number, now = next(_numbers), timezone.now()
-    shape: dict[str, Any] = {"queue": "cpu", "title": f"Job {number}", "subject": f"test:{number}", "params": {}}
+    shape: dict[str, Any] = {
+        "queue": "cpu",
+        "title": f"Job {number}",
+        "subject": f"test:{number}",
+        "params": {},
+    }
     if state == JobState.RUNNING:
-        shape |= {"lease_owner": "somebody", "lease_until": now + timedelta(seconds=60), "attempt": 1, "started_at": now}
+        shape |= {
+            "lease_owner": "somebody",
+            "lease_until": now + timedelta(seconds=60),
+            "attempt": 1,
+            "started_at": now,
+        }
     elif state != JobState.QUEUED:
         shape |= {"finished_at": now, "attempt": 1}
-    return Job.objects.create(team=actor.in_team, kind=kind, requested_by=actor.user, state=state, **(shape | fields))
+    return Job.objects.create(
+        team=actor.in_team, kind=kind, requested_by=actor.user, state=state, **(shape | fields)
+    )
 
 
 def make_evidence(actor: Actor, revision: Revision, kind: EvidenceKind) -> Evidence:
@@ -236,7 +262,9 @@ def make_evidence(actor: Actor, revision: Revision, kind: EvidenceKind) -> Evide
     )
 
 
-def make_approval(world: World, revision: Revision, *, environment: str = "production", **fields: Any) -> Approval:
+def make_approval(
+    world: World, revision: Revision, *, environment: str = "production", **fields: Any
+) -> Approval:
     """A living approval, submitted by the submitter and approved by the reviewer."""
     now = timezone.now()
     shape: dict[str, Any] = {
@@ -289,13 +317,19 @@ def make_review(
 def answer_all(world: World, request: ReviewRequest) -> None:
     Answer.objects.bulk_create(
         Answer(
-            request=request, key=item["key"], verdict=Verdict.ACCEPTABLE, by=world.reviewer.user, at=timezone.now()
+            request=request,
+            key=item["key"],
+            verdict=Verdict.ACCEPTABLE,
+            by=world.reviewer.user,
+            at=timezone.now(),
         )
         for item in request.checklist
     )
 
 
-def make_golden_set(actor: Actor, rows: list[tuple[str, str]] | None = None, model_id: str = MODEL_ID) -> GoldenSet:
+def make_golden_set(
+    actor: Actor, rows: list[tuple[str, str]] | None = None, model_id: str = MODEL_ID
+) -> GoldenSet:
     content = rows or [("good", "positive"), ("bad", "negative")]
     golden = GoldenSet.objects.create(
         team=actor.in_team,

@@ -1,0 +1,221 @@
+"""Who may knock where: every address times every verb, walked from the resolver, so that nothing can be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from registry.access import Who
+from registry.enums import Role, Scope
+from registry.models import AccessEvent
+from tests.factories import Api, World, make_member, make_user
+from tests.house.addresses import VERBS, Address, walk
+
+ADDRESSES = walk()
+OURS = [address for address in ADDRESSES if address.namespace != "admin"]
+
+# The whole list of what a stranger may do. A new line here is a decision that somebody has to defend.
+OPEN_TO_ANYONE: dict[str, set[str]] = {
+    "healthz": {"GET", "HEAD"},
+    "login/": {"GET", "HEAD", "POST"},
+    # Hub clients read the Hub's own error codes, so this view keeps its door inside and answers 401 itself.
+    "hub/<str:org>/<str:name>/resolve/<sha:commit_sha>/<path:path>": {"GET", "HEAD"},
+}
+
+# These two answer in their own formats (YAML, a page), refusals included.
+OTHER_RENDERERS = {"api/v1/schema", "api/v1/docs"}
+
+
+def named(addresses: list[Address]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("address", addresses, ids=lambda a: a.route or "home")
+
+
+def wrong(found: dict[str, int], expected: int) -> dict[str, int]:
+    """The knocks that were answered otherwise than expected: empty when all is well."""
+    return {knock: status for knock, status in found.items() if status != expected}
+
+
+def knock(client: Client, address: Address, verb: str) -> int:
+    answer = client.generic(
+        verb, address.url, b"{}" if address.is_api else b"", content_type="application/json"
+    )
+    return answer.status_code
+
+
+def test_resolver_is_walked() -> None:
+    assert len(OURS) > 50 and len(ADDRESSES) > len(OURS)
+
+
+@named(ADDRESSES)
+def test_every_address_declares_its_rules(address: Address) -> None:
+    rules = address.rules
+    assert rules, (
+        f"{address.route} declares no access rule, so nobody can use it: add @access(...) or access = rules(...)"
+    )
+    assert "OPTIONS" not in rules and "TRACE" not in rules
+
+
+def test_open_addresses_are_exactly_the_listed_ones() -> None:
+    found = {
+        address.route: {verb for verb, rule in (address.rules or {}).items() if rule.who is Who.ANYONE}
+        for address in ADDRESSES
+    }
+    assert {route: verbs for route, verbs in found.items() if verbs} == OPEN_TO_ANYONE
+
+
+@pytest.mark.parametrize(("is_api", "status"), [(True, 401), (False, 302)])
+def test_stranger_is_kept_out(is_api: bool, status: int, db: None) -> None:
+    client = Client(raise_request_exception=False)
+    found = {
+        f"{verb} {address.url}": knock(client, address, verb)
+        for address in ADDRESSES
+        for verb in address.rules or {}
+        if address.is_api == is_api and verb not in OPEN_TO_ANYONE.get(address.route, set())
+    }
+    assert len(found) > 40 and wrong(found, status) == {}
+
+
+def test_stranger_at_a_page_is_sent_to_sign_in_and_back(client: Client, db: None) -> None:
+    answer = client.get("/reviews/?status=in_review")
+    assert answer.headers["Location"] == "/login/?next=%2Freviews%2F%3Fstatus%3Din_review"
+
+
+def test_stranger_with_htmx_is_told_where_to_sign_in(client: Client, db: None) -> None:
+    answer = client.get("/reviews/", headers={"HX-Request": "true"})
+    assert answer.status_code == 401
+    assert answer.headers["HX-Redirect"].startswith("/login/?next=")
+
+
+def test_undeclared_verb_answers_405(world: World) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(world.admin.user)
+    found = {
+        f"{verb} {address.url}": knock(client, address, verb)
+        for address in ADDRESSES
+        for verb in set(VERBS) - set(address.rules or {})
+    }
+    assert len(found) > 300 and wrong(found, 405) == {}
+
+
+def test_undeclared_verb_of_the_api_answers_in_the_one_shape(world: World, api: Callable[..., Api]) -> None:
+    answer = api(world.admin).delete("/models")
+    assert answer.status == 405 and answer.code == "method_not_allowed"
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_person_without_a_team_is_told_so(db: None) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(make_user("newcomer"))
+    for address in OURS:
+        for verb, rule in (address.rules or {}).items():
+            if rule.who is Who.MEMBER and verb == "GET":
+                answer = client.get(address.url)
+                assert answer.status_code == 403, address.url
+                if address.route not in OTHER_RENDERERS:
+                    assert "not a member of any team" in answer.content.decode()
+
+
+def test_admin_site_is_closed_to_people_without_staff(world: World) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(world.admin.user)  # the role admin of a team opens nothing here
+    found = {
+        f"{verb} {address.url}": knock(client, address, verb)
+        for address in ADDRESSES
+        if address.namespace == "admin"
+        for verb in address.rules or {}
+    }
+    assert len(found) > 20 and wrong(found, 403) == {}
+
+
+def test_token_without_the_scope_is_refused_with_the_sentence(world: World, api: Callable[..., Api]) -> None:
+    everything = make_member(world.team, *Role)
+    clients = {
+        scope: api(everything, [other for other in Scope.values if other not in (scope, Scope.SERVE)])
+        for scope in Scope
+    }
+    for address in OURS:
+        for verb, rule in (address.rules or {}).items():
+            if not address.is_api or rule.who is Who.SERVICE or verb == "HEAD":
+                continue
+            answer = clients[rule.scope].send(verb, address.url)
+            assert answer.status == 403, f"{verb} {address.url}: {answer.data}"
+            if address.route not in OTHER_RENDERERS:
+                sentence = f"This token lacks the scope `{rule.scope}`. Create one that has it under Tokens."
+                assert answer.error["message"] == sentence
+
+
+@named([a for a in OURS if any(rule.who is Who.SERVICE for rule in (a.rules or {}).values())])
+def test_service_addresses_are_closed_to_people_and_to_narrow_service_tokens(
+    address: Address, world: World, api: Callable[..., Api]
+) -> None:
+    for verb, rule in (address.rules or {}).items():
+        assert rule.who is Who.SERVICE and rule.scope is Scope.SERVE
+        for caller in (api(world.admin), api(world.server, [Scope.READ])):
+            if verb != "HEAD":
+                assert caller.send(verb, address.url).code == "not_allowed"
+
+
+def test_session_writes_need_the_csrf_token(world: World) -> None:
+    """Being signed in must not let another site write in one's name, at a page or at the API."""
+    client = Client(raise_request_exception=False, enforce_csrf_checks=True)
+    client.force_login(world.admin.user)
+    found = {
+        f"{verb} {address.url}": knock(client, address, verb)
+        for address in OURS
+        for verb in set(address.rules or {}) - {"GET", "HEAD"}
+    }
+    assert len(found) > 30 and wrong(found, 403) == {}
+
+
+def test_signed_in_person_changes_nothing_by_reading(world: World) -> None:
+    """No address writes on GET: a link in a mail must not act."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    client = Client(raise_request_exception=False)
+    client.force_login(world.submitter.user)
+    for address in OURS:
+        if "GET" not in (address.rules or {}) or "serving" in address.route:
+            continue
+        with CaptureQueriesContext(connection) as queries:
+            client.get(address.url)
+        # A refusal is written into the access chain, and a session remembers its team: nothing else.
+        writes = [
+            q["sql"]
+            for q in queries
+            if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))
+            and "registry_a" not in q["sql"][:40]
+            and "django_session" not in q["sql"]
+        ]
+        assert not writes, f"GET {address.url} writes: {writes}"
+
+
+def test_refusal_of_a_known_person_is_kept(world: World, api: Callable[..., Api]) -> None:
+    assert (
+        api(world.viewer).post("/golden-sets", {}).status == 415
+    )  # the door was open, the body was not a form
+    answer = api(world.viewer).post("/reviews", {
+        "model_id": "acme/x", "use_case": "Sort messages by mood", "environment": "staging", "data_class": "internal",
+    })  # fmt: skip
+    assert answer.status == 403 and answer.code == "role_missing"
+    event = AccessEvent.objects.latest("seq")
+    assert event.verb == "access.denied" and event.actor_id == world.viewer.user.pk
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/nothing", "/api/v1/models/acme/x/revisions/UPPER", "/api/v1/jobs/abc", "/api/x"]
+)
+def test_unknown_api_address_answers_in_the_one_shape(
+    path: str, world: World, api: Callable[..., Api]
+) -> None:
+    answer = api(world.viewer).send("GET", path)
+    assert answer.status == 404 and answer.code == "not_found"
+
+
+def test_unknown_page_answers_404_as_a_page(client: Client, world: World) -> None:
+    client.force_login(world.viewer.user)
+    answer = client.get("/nothing/here/")
+    assert answer.status_code == 404
+    assert "<html" in answer.content.decode()
