@@ -1,0 +1,41 @@
+"""`python -m inference.server --host H --port P`; everything else comes from the environment (see
+settings.py)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from inference.engine import Backend, ClassifierConfig
+from inference.server.logs import configure_logging
+from inference.server.running import serve
+from inference.server.settings import SettingsError, read_settings
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m inference.server")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8100)
+    options = parser.parse_args()
+    try:
+        settings = read_settings()
+    except SettingsError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    # Loading is local anyway; this makes the Hub's client refuse even by mistake.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    configure_logging()
+    serve(settings, _load_backend, host=options.host, port=options.port)
+    return 0
+
+
+def _load_backend(config: ClassifierConfig) -> Backend:
+    """The engine's loader, found on first use: the probes answer while torch is still being imported."""
+    from inference.engine import load_backend
+
+    return load_backend(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

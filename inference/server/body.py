@@ -1,0 +1,118 @@
+"""A request's body: read with a cap, parsed without the traps of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from inference.server.errors import ApiError
+
+MAX_DEPTH = 32
+# A body up to so many times the limit is read to its end and thrown away before it is refused: closing
+# while the client still writes resets the connection, and it would never see why. Beyond that we close all
+# the same.
+_PATIENCE = 8
+
+
+class ClientGone(Exception):
+    """The client hung up before it had sent everything; there is nobody to answer."""
+
+
+async def read_body(request: Request, *, limit: int, timeout_s: float) -> bytes:
+    """The body, at most `limit` bytes, within `timeout_s`. Raises ApiError 413, 415, 408; ClientGone."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
+        raise ApiError(
+            415, "unsupported_media_type", "Send plain JSON with the header Content-Type: application/json."
+        )
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit * _PATIENCE:
+        raise _too_large(limit, close=True)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= limit:
+                    chunks.append(chunk)
+                elif size > limit * _PATIENCE:
+                    raise _too_large(limit, close=True)
+                else:
+                    chunks.clear()
+    except TimeoutError:
+        raise ApiError(408, "body_timeout", "The body did not arrive in time.", close=True) from None
+    except ClientDisconnect:
+        raise ClientGone from None
+    if size > limit:
+        raise _too_large(limit)
+    return b"".join(chunks)
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON value. Raises ApiError 422 for bytes that are not UTF-8, not JSON, or JSON that two readers
+    may understand differently: NaN and Infinity, numbers beyond a float, repeated keys, nesting beyond
+    MAX_DEPTH."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _invalid("The body is not UTF-8.") from None
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+    except json.JSONDecodeError as exc:
+        raise _invalid(f"The body is not JSON (line {exc.lineno}, column {exc.colno}).") from None
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
+        raise _invalid("The body holds a number that is too long.") from None
+    _check_depth(value)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ApiError(422, "duplicate_key", "The body repeats a key in one object.")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ApiError(422, "invalid_number", f"{name} is not a JSON number.")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ApiError(422, "invalid_number", "The body holds a number beyond the range of a double.")
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _children(item: Any) -> list[Any]:
+    inside = list(item.values()) if isinstance(item, dict) else item if isinstance(item, list) else []
+    return [child for child in inside if isinstance(child, dict | list)]
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError(422, "invalid_json", message)
+
+
+def _too_deep() -> ApiError:
+    return ApiError(422, "json_too_deep", f"The body is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _too_large(limit: int, *, close: bool = False) -> ApiError:
+    message = f"The body is larger than {limit} bytes."
+    return ApiError(413, "body_too_large", message, details={"limit": limit}, close=close)

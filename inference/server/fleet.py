@@ -1,0 +1,348 @@
+"""What is served right now. All state changes happen on the event loop; only loading happens elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from inference.engine import EngineBusy, ModelLoadError
+from inference.engine.errors import describe_error
+from inference.server.errors import ApiError, ArtifactError
+from inference.server.loading import LoadedModel, ModelLoader
+from inference.server.manifest import Manifest, ModelKey, ServedModel, SlotKey
+from inference.server.settings import ServerSettings
+from inference.server.threads import in_thread
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CHANNEL = "production"
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+_MAX_BACKOFF_S = 60.0
+
+
+@dataclass(eq=False)
+class Slot:
+    """One team's channel of one model: what it should serve, what it serves, what it served before."""
+
+    served: ServedModel
+    current: LoadedModel | None = None
+    previous: LoadedModel | None = None
+    state: str = "loading"
+    error: str | None = None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    failures: int = 0
+    retry_at: float = 0.0
+
+    @property
+    def satisfied(self) -> bool:
+        return self.current is not None and self.current.key == self.served.key
+
+    def become(self, state: str, error: str | None = None) -> None:
+        if (state, error) != (self.state, self.error):
+            self.state, self.error, self.since = state, error, datetime.now(UTC)
+
+
+class Fleet:
+    """Every slot of the manifest, and the loop that brings them to what the manifest asks."""
+
+    def __init__(self, settings: ServerSettings, loader: ModelLoader) -> None:
+        self._settings = settings
+        self._loader = loader
+        self._slots: dict[SlotKey, Slot] = {}
+        self._loaded: dict[ModelKey, LoadedModel] = {}
+        self._wake = asyncio.Event()
+        self._first_pass = False
+        self.manifest: Manifest | None = None
+        self.changed = asyncio.Event()
+
+    # What callers see
+
+    @property
+    def ready(self) -> bool:
+        """Every slot of the first manifest has been tried, and unless there are none, one of them answers.
+
+        A model that is added later does not take the replica out of service while it loads: all replicas
+        would go at once.
+        """
+        if self.manifest is None or not self._first_pass:
+            return False
+        return not self._slots or any(
+            slot.current and slot.current.engine.alive for slot in self._slots.values()
+        )
+
+    def counts(self) -> dict[str, int]:
+        states = [slot.state for slot in self._slots.values()]
+        return {state: states.count(state) for state in ("ready", "loading", "failed")}
+
+    def team_slots(self, team: str) -> list[Slot]:
+        return [slot for key, slot in sorted(self._slots.items()) if key.team == team]
+
+    @contextmanager
+    def use(self, team: str, model_id: str, selector: str) -> Iterator[tuple[Slot, LoadedModel]]:
+        """The slot's model, kept in memory until the request is answered, also when it is replaced meanwhile.
+
+        `selector` is a channel or a commit SHA that one of the team's channels serves. Raises ApiError 404,
+        503.
+        """
+        slot = self._find(team, model_id, selector)
+        model = slot.current
+        if model is None or not model.engine.alive:
+            raise _not_loaded(slot)
+        model.in_flight += 1
+        try:
+            yield slot, model
+        finally:
+            model.in_flight -= 1
+            if model.retired and model.in_flight == 0:
+                self._unload(model)
+
+    def _find(self, team: str, model_id: str, selector: str) -> Slot:
+        if self.manifest is None:
+            raise ApiError(503, "starting", "The server has no manifest yet.", retry_after_s=2)
+        slots = [slot for key, slot in self._slots.items() if key.team == team and key.model_id == model_id]
+        if _SHA1.fullmatch(selector):
+            # By what answers, not by what is wanted: the answer must come from exactly this revision.
+            for slot in slots:
+                if slot.current is not None and slot.current.key.commit_sha == selector:
+                    return slot
+            slots = [slot for slot in slots if slot.served.commit_sha == selector]
+        else:
+            slots = [slot for slot in slots if slot.served.channel == selector]
+        if not slots:
+            # One sentence for "does not exist", "other team's" and "no such channel": it tells nobody what
+            # exists.
+            raise ApiError(
+                404,
+                "not_served",
+                "Your team is not served this model there; GET /v1/models lists what is served to it.",
+            )
+        return slots[0]
+
+    # What the manifest changes
+
+    def apply(self, manifest: Manifest) -> None:
+        """Make the manifest the target. What is gone or blocked stops answering now; what is in memory
+        swaps now; the rest keeps answering with its old revision until `run` has the new one."""
+        self.manifest = manifest
+        wanted = {
+            served.slot: served
+            for served in manifest.models
+            if (served.model_id, served.commit_sha) not in manifest.blocked
+        }
+        for key in self._slots.keys() - wanted.keys():
+            del self._slots[key]
+        for key, served in wanted.items():
+            slot = self._slots.get(key)
+            if slot is None:
+                slot = self._slots[key] = Slot(served)
+            elif slot.served.key != served.key:
+                slot.failures, slot.retry_at = 0, 0.0
+            slot.served = served
+            for name in ("current", "previous"):
+                model = getattr(slot, name)
+                if model and (model.key.model_id, model.key.commit_sha) in manifest.blocked:
+                    setattr(slot, name, None)
+            if not slot.satisfied:
+                slot.become("loading")
+                if held := self._loaded.get(served.key):
+                    self._adopt(slot, held)
+        self._retire_unused()
+        self._notify()
+
+    async def run(self) -> None:
+        """Load what is wanted and not there, one at a time, for ever; a failure is tried again with growing
+        pauses."""
+        while True:
+            self._wake.clear()
+            slot = self._next()
+            if slot is not None:
+                await self._load(slot)
+                continue
+            if self.manifest is not None:
+                self._first_pass = True
+            pauses = [s.retry_at - time.monotonic() for s in self._slots.values() if not s.satisfied]
+            try:
+                await asyncio.wait_for(self._wake.wait(), max(0.01, min(pauses)) if pauses else None)
+            except TimeoutError:
+                continue
+
+    async def check(self) -> None:
+        """Send the canary to every model that serves; one that fails is dropped and loaded anew."""
+        for model in list(self._loaded.values()):
+            try:
+                await in_thread(model.engine.check)
+            except EngineBusy:
+                continue  # It answers so many others that the canary waited too long: busy is not ill.
+            except Exception as exc:
+                if model.retired:
+                    continue
+                logger.error("canary_failed", extra={**_name(model.key), "error": describe_error(exc)})
+                self._lose(model)
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """For the report: the revision each slot wants with its state, and the one that answers if it is
+        another."""
+        lines = []
+        for key, slot in sorted(self._slots.items()):
+            line = {**key._asdict(), "error": slot.error, "since": slot.since.isoformat()}
+            lines.append({**line, "commit_sha": slot.served.commit_sha, "state": slot.state})
+            if slot.current is not None and slot.current.key.commit_sha != slot.served.commit_sha:
+                old = {"commit_sha": slot.current.key.commit_sha, "state": "ready", "error": None}
+                lines.append({**line, **old})
+        return lines
+
+    async def close(self) -> None:
+        """Stop every engine, after answering what it holds."""
+        self._slots.clear()
+        models, self._loaded = list(self._loaded.values()), {}
+        for model in models:
+            model.retired = True
+            await in_thread(partial(self._loader.unload, model))
+
+    # Inside
+
+    def _next(self) -> Slot | None:
+        now = time.monotonic()
+        due = [slot for slot in self._slots.values() if not slot.satisfied and slot.retry_at <= now]
+        # A slot that answers nothing comes before one that still has its old revision.
+        return min(due, key=lambda slot: (slot.current is not None, slot.failures), default=None)
+
+    async def _load(self, slot: Slot) -> None:
+        served = slot.served
+        if not slot.failures:
+            # A repeated try stays "failed" with its reason until it succeeds: a state that flickers tells
+            # nobody why.
+            slot.become("loading")
+            self._notify()
+        logger.info(
+            "model_loading", extra={**_name(served.key), "team": served.team, "channel": served.channel}
+        )
+        started = time.monotonic()
+        task = in_thread(partial(self._loader.load, served))
+        try:
+            model = await asyncio.wait_for(asyncio.shield(task), self._settings.load_timeout_s)
+        except Exception as exc:
+            # A load that hangs cannot be killed; should it finish after all, its result is thrown away.
+            task.add_done_callback(self._discard_late)
+            self._failed(served, exc)
+            return
+        except asyncio.CancelledError:
+            task.add_done_callback(self._discard_late)
+            raise
+        logger.info(
+            "model_ready", extra={**_name(served.key), "load_s": round(time.monotonic() - started, 3)}
+        )
+        self._loaded[served.key] = model
+        for other in self._slots.values():
+            if other.served.key == served.key and not other.satisfied:
+                self._adopt(other, model)
+        # The manifest may have moved on during the load; then nobody wants it.
+        self._retire_unused()
+        self._notify()
+
+    def _adopt(self, slot: Slot, model: LoadedModel) -> None:
+        """The swap: one assignment on the event loop, so a request sees the old model or the new one."""
+        old = slot.current
+        slot.current = model
+        if old is not None and old is not model:
+            slot.previous = old if old.size_bytes <= self._settings.keep_loaded_mb * 1_000_000 else None
+        elif slot.previous is model:
+            slot.previous = None
+        slot.failures, slot.retry_at = 0, 0.0
+        slot.become("ready")
+        logger.info(
+            "model_serving",
+            extra={**_name(model.key), "team": slot.served.team, "channel": slot.served.channel},
+        )
+
+    def _failed(self, served: ServedModel, exc: Exception) -> None:
+        sentence = _sentence(exc, self._settings.load_timeout_s)
+        logger.error(
+            "model_load_failed",
+            extra={
+                **_name(served.key),
+                "code": getattr(exc, "code", "unexpected"),
+                "reason": sentence,
+                "error": describe_error(exc),
+            },
+        )
+        for slot in self._slots.values():
+            if slot.served.key == served.key and not slot.satisfied:
+                slot.failures += 1
+                pause = min(_MAX_BACKOFF_S, self._settings.manifest_poll_s * 2 ** min(slot.failures - 1, 10))
+                slot.retry_at = time.monotonic() + pause
+                slot.become("failed", sentence)
+        self._notify()
+
+    def _lose(self, model: LoadedModel) -> None:
+        for slot in self._slots.values():
+            if slot.previous is model:
+                slot.previous = None
+            if slot.current is model:
+                slot.current = None
+                slot.become("failed", "The model stopped answering as it should; it is being loaded again.")
+        self._retire_unused()
+        self._notify()
+
+    def _retire_unused(self) -> None:
+        used = {m for slot in self._slots.values() for m in (slot.current, slot.previous) if m is not None}
+        for key, model in list(self._loaded.items()):
+            if model not in used:
+                del self._loaded[key]
+                model.retired = True
+                if model.in_flight == 0:
+                    self._unload(model)
+
+    def _unload(self, model: LoadedModel) -> None:
+        logger.info("model_unloading", extra=_name(model.key))
+        in_thread(partial(self._loader.unload, model)).add_done_callback(_log_failure)
+
+    def _discard_late(self, task: asyncio.Future[LoadedModel]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            model = task.result()
+            model.retired = True
+            self._unload(model)
+
+    def _notify(self) -> None:
+        self._wake.set()
+        self.changed.set()
+
+
+def _log_failure(task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        logger.error("model_unload_failed", extra={"error": describe_error(exc)})
+
+
+def _not_loaded(slot: Slot) -> ApiError:
+    if slot.state == "failed":
+        return ApiError(
+            503,
+            "model_unavailable",
+            "The model could not be loaded; its owners can see why.",
+            retry_after_s=10,
+        )
+    return ApiError(503, "model_loading", "The model is being loaded.", retry_after_s=2)
+
+
+def _sentence(exc: Exception, timeout_s: float) -> str:
+    if isinstance(exc, ModelLoadError | ArtifactError):
+        return f"{exc.code}: {exc}"[:500]
+    if isinstance(exc, TimeoutError):
+        return f"load_timeout: Loading took longer than {timeout_s:g} s."
+    return f"unexpected: Loading failed ({type(exc).__name__})."
+
+
+def _name(key: ModelKey) -> dict[str, str]:
+    return {"model_id": key.model_id, "commit_sha": key.commit_sha}
+
+
+def _where(served: ServedModel) -> dict[str, str]:
+    return {"team": served.team, "channel": served.channel}

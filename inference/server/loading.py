@@ -1,0 +1,96 @@
+"""From a line of the manifest to an engine that takes work. Runs in a thread; nothing here touches the
+event loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.engine import Backend, ClassifierConfig, Engine, EngineLimits, ModelLoadError
+from inference.server.artifacts import ArtifactCache, loadable_files
+from inference.server.files import read_json, write_json
+from inference.server.manifest import ModelKey, ServedModel
+from inference.server.settings import ServerSettings
+
+BackendLoader = Callable[[ClassifierConfig], Backend]
+TASKS = ("text-classification", "sentiment-analysis", "")
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A model in memory. `in_flight` is counted by the event loop, so it needs no lock."""
+
+    key: ModelKey
+    engine: Engine
+    snapshot: Path
+    size_bytes: int
+    in_flight: int = 0
+    retired: bool = False
+
+
+class ModelLoader:
+    """Fetches, verifies, loads, warms up and checks."""
+
+    def __init__(
+        self, settings: ServerSettings, artifacts: ArtifactCache, load_backend: BackendLoader
+    ) -> None:
+        self._settings = settings
+        self._artifacts = artifacts
+        self._load_backend = load_backend
+
+    def load(self, served: ServedModel) -> LoadedModel:
+        """A model ready to serve. Raises ArtifactError or ModelLoadError; nothing stays loaded then."""
+        if served.task not in TASKS:
+            raise ModelLoadError(f"The task {served.task[:60]!r} cannot be served.", code="unsupported_task")
+        snapshot = self._artifacts.snapshot(served)
+        try:
+            engine = self._start(served, snapshot)
+        except BaseException:
+            self._artifacts.discard(snapshot)
+            raise
+        size = sum(entry.size for entry in loadable_files(served.files))
+        return LoadedModel(served.key, engine, snapshot, size)
+
+    def unload(self, model: LoadedModel) -> None:
+        """Let the engine finish what waits, free its memory and its snapshot folder."""
+        model.engine.close(self._settings.drain_timeout_s)
+        self._artifacts.discard(model.snapshot)
+
+    def _start(self, served: ServedModel, snapshot: Path) -> Engine:
+        try:
+            config = ClassifierConfig(
+                snapshot, served.model_id, served.commit_sha, max_length=served.max_length
+            )
+        except ValueError as exc:
+            raise ModelLoadError(str(exc), code="bad_config") from exc
+        limits = self._settings.limits
+        backend = self._load_backend(config)
+        reference_file = self._reference_file(served, backend.device)
+        engine = Engine(
+            backend,
+            name=f"engine-{served.commit_sha[:8]}",
+            limits=EngineLimits(max_queued_inputs=limits.max_queued_inputs, max_wait_s=limits.max_wait_s),
+            canary_reference=_reference(read_json(reference_file)),
+        )
+        try:
+            engine.start()
+            if not reference_file.exists():
+                write_json(reference_file, engine.canary)
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    def _reference_file(self, served: ServedModel, device: str) -> Path:
+        """Where the canary's first answer is kept, for this content on this kind of device."""
+        name = hashlib.sha256(json.dumps([*served.key, device]).encode()).hexdigest()
+        return self._settings.cache / "canary" / f"{name}.json"
+
+
+def _reference(value: object) -> list[float] | None:
+    if isinstance(value, list) and value and all(isinstance(item, float | int) for item in value):
+        return [float(item) for item in value]
+    return None

@@ -1,0 +1,72 @@
+"""How fast one token may call. Token buckets, in this process; a hard limit belongs in the proxy as well."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from inference.server.errors import ApiError
+
+_MAX_CALLERS = 10_000
+
+
+class Bucket:
+    """`rate` units a second flow in, up to `size`; taking may go below zero and is then refused until it is
+    made up."""
+
+    def __init__(self, rate: float, size: float, now: float) -> None:
+        self._rate, self._size = rate, size
+        self._level, self._at = size, now
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until there is something to take; 0 now."""
+        self._level = min(self._size, self._level + (now - self._at) * self._rate)
+        self._at = now
+        return 0.0 if self._level > 0 else -self._level / self._rate + 0.001
+
+    def take(self, units: float) -> None:
+        self._level -= units
+
+
+class Quotas:
+    """Requests a second and model tokens a minute for each caller's token; 0 switches one off."""
+
+    def __init__(
+        self, requests_per_s: float, tokens_per_minute: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rates = (requests_per_s, tokens_per_minute / 60)
+        # A burst of two seconds of requests, or of one minute of tokens, is normal use.
+        self._sizes = (max(1.0, requests_per_s * 2), tokens_per_minute)
+        self._clock = clock
+        self._callers: OrderedDict[str, tuple[Bucket, Bucket]] = OrderedDict()
+
+    def begin(self, token_id: str) -> None:
+        """Count one request. Raises ApiError 429 with Retry-After."""
+        now = self._clock()
+        buckets = self._buckets(token_id, now)
+        names = ("requests per second", "tokens per minute")
+        for bucket, rate, name in zip(buckets, self._rates, names, strict=True):
+            if rate and (wait := bucket.wait_s(now)):
+                raise ApiError(
+                    429,
+                    "quota_exceeded",
+                    f"Your token has used its {name}.",
+                    retry_after_s=max(1, math.ceil(wait)),
+                )
+        buckets[0].take(1)
+
+    def spend(self, token_id: str, tokens: int) -> None:
+        """Count the model tokens of an answered request; the next request waits if they were too many."""
+        self._buckets(token_id, self._clock())[1].take(tokens)
+
+    def _buckets(self, token_id: str, now: float) -> tuple[Bucket, Bucket]:
+        buckets = self._callers.get(token_id)
+        if buckets is None:
+            first, second = (Bucket(r, s, now) for r, s in zip(self._rates, self._sizes, strict=True))
+            buckets = self._callers[token_id] = (first, second)
+            if len(self._callers) > _MAX_CALLERS:
+                self._callers.popitem(last=False)
+        self._callers.move_to_end(token_id)
+        return buckets

@@ -1,0 +1,114 @@
+"""Real servers on free ports, in threads of the test process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import uvicorn
+from starlette.types import ASGIApp
+
+from inference.engine.dummy import load_dummy
+from inference.server.app import create_app
+from inference.server.loading import BackendLoader
+from inference.server.settings import Limits, ServerSettings
+from tests.server.control_plane import MODEL_ID, SERVICE_TOKEN, TOKEN
+
+
+@contextmanager
+def running(app: ASGIApp, *, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
+    """Serve the application in a thread; yields its base URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan=lifespan,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    eventually(lambda: server.started, "the server did not start")
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(15)
+        listener.close()
+        assert not thread.is_alive()
+
+
+class Caller:
+    """An engineer with a token."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=15, trust_env=False)
+
+    def predict(
+        self, inputs: Any = "good", *, model: str = MODEL_ID, token: str | None = TOKEN, **fields: Any
+    ) -> httpx.Response:
+        return self.http.post(
+            f"/v1/predict/{model}", json={"inputs": inputs, **fields}, headers=bearer(token)
+        )
+
+    def send(self, content: Any, **headers: str) -> httpx.Response:
+        """A body as it is, not made by a JSON library."""
+        given = {"Content-Type": "application/json", **bearer(TOKEN), **headers}
+        return self.http.post(f"/v1/predict/{MODEL_ID}", content=content, headers=given)
+
+    def get(self, path: str, token: str | None = None) -> httpx.Response:
+        return self.http.get(path, headers=bearer(token))
+
+    def wait_ready(self) -> None:
+        eventually(lambda: self.get("/readyz").status_code == 200, "the server did not get ready")
+
+    def wait_revision(self, sha: str, model: str = MODEL_ID) -> None:
+        def answers() -> bool:
+            answer = self.predict(model=model)
+            return answer.status_code == 200 and bool(answer.json()["commit_sha"] == sha)
+
+        eventually(answers, f"{sha[:4]} never answered")
+
+
+@contextmanager
+def inference_server(
+    control_url: str,
+    cache: Path,
+    *,
+    load_backend: BackendLoader = load_dummy,
+    limits: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Iterator[Caller]:
+    """A whole inference server against a control plane; impatient, so that tests are quick."""
+    values: dict[str, Any] = {"manifest_poll_s": 0.05, "report_s": 0.2, "check_s": 60.0, **changes}
+    settings = ServerSettings(
+        control_url=control_url,
+        server_token=SERVICE_TOKEN,
+        cache=cache,
+        limits=Limits(**{"requests_per_s": 0.0, **(limits or {})}),
+        **values,
+    )
+    with running(create_app(settings, load_backend), lifespan="on") as url:
+        caller = Caller(url)
+        try:
+            yield caller
+        finally:
+            caller.http.close()
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def eventually(condition: Callable[[], bool], sentence: str, *, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, sentence
+        time.sleep(0.01)
