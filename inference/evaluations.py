@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from inference import metrics
@@ -63,7 +64,7 @@ def run(running: Running) -> None:
         "labels": labels,
         "accuracy": round(metrics.accuracy(references, predicted), 6),
         "macro_f1": round(metrics.macro_f1(references, predicted, labels), 6),
-        "per_class": metrics.per_class(references, predicted, labels),
+        "per_class": [asdict(scores) for scores in metrics.per_class(references, predicted, labels)],
         "confusion": metrics.confusion_matrix(references, predicted, labels),
         "errors": [
             {"number": e.number, "reference": e.reference, **_short(predictions[e.pk])}
