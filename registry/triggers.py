@@ -56,6 +56,22 @@ RULES: list[Rule] = [
         "NOT EXISTS (SELECT 1 FROM registry_approval a JOIN registry_channel c ON c.model_id = a.model_id "
         "WHERE a.id = NEW.to_approval_id AND c.id = NEW.channel_id AND a.status = 'active')",
     ),
+    # `current` is what consumers read: setting it without a move would be a release that no history shows.
+    Rule(
+        "registry_channel_follows",
+        "registry_channel",
+        "UPDATE OF current_id",
+        "A channel points at its last move.",
+        "COALESCE(NEW.current_id, 0) <> COALESCE((SELECT to_approval_id FROM registry_channelmove "
+        "WHERE channel_id = NEW.id ORDER BY number DESC LIMIT 1), 0)",
+    ),
+    Rule(
+        "registry_channel_starts_empty",
+        "registry_channel",
+        "INSERT",
+        "A channel points at its last move, so a new one points nowhere.",
+        "NEW.current_id IS NOT NULL",
+    ),
     *append_only("registry_evidence", "Evidence"),
     Rule(
         "registry_evidence_manifest",
@@ -65,6 +81,13 @@ RULES: list[Rule] = [
         "NEW.manifest_sha256 <> (SELECT manifest_sha256 FROM registry_revision WHERE id = NEW.revision_id)",
     ),
     *append_only("registry_revisionfile", "A revision's manifest"),
+    Rule(
+        "registry_revisionfile_closed",
+        "registry_revisionfile",
+        "INSERT",
+        "The manifest of an approved revision is closed: a file more would be a file that nobody approved.",
+        "EXISTS (SELECT 1 FROM registry_approval WHERE revision_id = NEW.revision_id)",
+    ),
     Rule(
         "registry_revision_immutable",
         "registry_revision",
