@@ -20,7 +20,8 @@ document.addEventListener("submit", (event) => {
 });
 document.addEventListener("htmx:afterRequest", (event) => {
   const form = event.target.closest?.("form[data-guard]");
-  if (form && event.detail.successful) dirty.delete(form);
+  // A lookup (GET) saves nothing, so what was typed is still unsaved after it.
+  if (form && event.detail.successful && event.detail.requestConfig.verb !== "get") dirty.delete(form);
 });
 addEventListener("pageshow", () => {
   // Coming back with the browser's Back button shows the page as it was left: free the buttons.
