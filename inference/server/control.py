@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
+from inference.server.credentials import ServiceToken
 from inference.server.errors import ControlRefused, ControlUnavailable
 from inference.server.settings import ServerSettings
 
@@ -24,7 +25,10 @@ class ControlPlane:
     def __init__(self, settings: ServerSettings) -> None:
         # trust_env off: a proxy variable of the machine must not carry the service token elsewhere.
         self._client = httpx.AsyncClient(
-            base_url=settings.control_url, headers=_headers(settings), timeout=_TIMEOUT, trust_env=False
+            base_url=settings.control_url,
+            auth=ServiceToken(settings.server_token, settings.server_token_file),
+            timeout=_TIMEOUT,
+            trust_env=False,
         )
 
     async def manifest(self, etag: str | None) -> tuple[Any, str | None] | None:
@@ -73,7 +77,8 @@ class Downloads:
         self._client = httpx.Client(
             base_url=settings.control_url,
             # Identity: what is hashed must be what was sent.
-            headers=_headers(settings) | {"Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity"},
+            auth=ServiceToken(settings.server_token, settings.server_token_file),
             timeout=_DOWNLOAD_TIMEOUT,
             trust_env=False,
         )
@@ -93,12 +98,8 @@ class Downloads:
         self._client.close()
 
 
-def _headers(settings: ServerSettings) -> dict[str, str]:
-    return {"Authorization": f"Bearer {settings.server_token}"}
-
-
 def _check_status(status: int, what: str) -> None:
     if status >= 500 or status == 429:
         raise ControlUnavailable(f"{what}: {status}")
     if status not in (200, 201, 202, 204, 304):
-        raise ControlRefused(f"{what}: {status}")
+        raise ControlRefused(f"{what}: {status}", status)

@@ -40,7 +40,12 @@ class ControlUnavailable(Exception):
 
 
 class ControlRefused(Exception):
-    """The control plane answered that this replica may not have what it asked for."""
+    """The control plane answered that this replica may not have what it asked for. `status` is its HTTP
+    status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ManifestError(ValueError):

@@ -188,16 +188,19 @@ class Fleet:
                 self._lose(model)
 
     def statuses(self) -> list[dict[str, Any]]:
-        """For the report: the revision each slot wants with its state, and the one that answers if it is
-        another."""
-        lines = []
-        for key, slot in sorted(self._slots.items()):
-            line = {**key._asdict(), "error": slot.error, "since": slot.since.isoformat()}
-            lines.append({**line, "commit_sha": slot.served.commit_sha, "state": slot.state})
-            if slot.current is not None and slot.current.key.commit_sha != slot.served.commit_sha:
-                old = {"commit_sha": slot.current.key.commit_sha, "state": "ready", "error": None}
-                lines.append({**line, **old})
-        return lines
+        """For the report, one line for each slot: the revision it should serve, whether it does, and which
+        one answers in fact (`serving_commit_sha`; an older one while the new one loads or fails)."""
+        return [
+            {
+                **key._asdict(),
+                "commit_sha": slot.served.commit_sha,
+                "state": slot.state,
+                "error": slot.error,
+                "since": slot.since.isoformat(),
+                "serving_commit_sha": slot.current.key.commit_sha if slot.current else None,
+            }
+            for key, slot in sorted(self._slots.items())
+        ]
 
     async def close(self) -> None:
         """Stop every engine, after answering what it holds."""

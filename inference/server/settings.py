@@ -39,6 +39,7 @@ class ServerSettings:
     control_url: str
     server_token: str = field(repr=False)
     cache: Path
+    server_token_file: Path | None = None
     manifest_poll_s: float = 2.0
     report_s: float = 10.0
     check_s: float = 15.0
@@ -82,6 +83,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> ServerSettings
     settings = ServerSettings(
         control_url=_url(environment.get("ASSAY_CONTROL_URL", "")),
         server_token=_secret(environment, "ASSAY_SERVER_TOKEN"),
+        server_token_file=Path(file) if (file := environment.get("ASSAY_SERVER_TOKEN_FILE")) else None,
         cache=_folder(environment.get("ASSAY_SERVER_CACHE", "")),
         log_key=environment.get("ASSAY_SERVER_LOG_KEY", ""),
         limits=Limits(**limits),

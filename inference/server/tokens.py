@@ -119,6 +119,9 @@ class TokenCache:
             answer = await self._control.introspect(token)
             grant = self._read(answer)
         except ControlRefused as exc:
+            if exc.status in (400, 422):
+                # The control plane does not take it for a token at all (too long, odd characters).
+                return Grant(active=False, seen_at=self._clock())
             # The service token is refused: our own fault, not the caller's.
             logger.error("introspection_refused", extra={"reason": str(exc)})
             raise ControlUnavailable("introspection refused") from exc

@@ -56,6 +56,7 @@ class FakeControlPlane:
             },
         }
         self.down = False
+        self.service_token = SERVICE_TOKEN
         self.raw_manifest: Any = None
         self.reports: list[dict[str, Any]] = []
         self.downloads: list[str] = []
@@ -110,16 +111,21 @@ class FakeControlPlane:
         self.models = list(lines)
 
     def last_states(self) -> dict[tuple[str, str], tuple[str, str | None]]:
-        """(channel, commit_sha) -> (state, error) of the last report."""
-        lines = self.reports[-1]["models"] if self.reports else []
-        return {(line["channel"], line["commit_sha"]): (line["state"], line["error"]) for line in lines}
+        """(channel, wanted commit_sha) -> (state, error) of the last report."""
+        return {
+            (line["channel"], line["commit_sha"]): (line["state"], line["error"])
+            for line in self.last_lines()
+        }
+
+    def last_lines(self) -> list[dict[str, Any]]:
+        return list(self.reports[-1]["models"]) if self.reports else []
 
     # What the server asks
 
     def _refusal(self, request: Request) -> Response | None:
         if self.down:
             return Response(status_code=503)
-        if request.headers.get("authorization") != f"Bearer {SERVICE_TOKEN}":
+        if request.headers.get("authorization") != f"Bearer {self.service_token}":
             self.unauthorised += 1
             return Response(status_code=401)
         return None
@@ -150,6 +156,8 @@ class FakeControlPlane:
             return refusal
         self.introspections += 1
         token = (await request.json())["token"]
+        if len(token) > 200:
+            return JSONResponse({"error": "too long"}, status_code=400)
         return JSONResponse(self.tokens.get(token, {"active": False, "reason": "unknown"}))
 
     async def _resolve(self, request: Request) -> Response:
