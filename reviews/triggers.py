@@ -50,13 +50,26 @@ RULES: list[Rule] = [
         "DELETE",
         "A review is a record: it cannot be deleted.",
     ),
-    Rule(
-        "reviews_answer_in_review",
-        "reviews_answer",
-        "UPDATE",
-        "Answers change only while the request is in review.",
-        "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest WHERE id = NEW.request_id AND status = 'in_review')",
-    ),
+    *[
+        Rule(
+            f"reviews_answer_in_review_{event.lower()}",
+            "reviews_answer",
+            event,
+            "Answers change only while the request is in review.",
+            "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest WHERE id = NEW.request_id AND status = 'in_review')",
+        )
+        for event in ("INSERT", "UPDATE")
+    ],
+    *[
+        Rule(
+            f"reviews_answer_four_eyes_{event.lower()}",
+            "reviews_answer",
+            event,
+            "The submitter of a model cannot answer its checklist.",
+            "NEW.by_id = (SELECT submitted_by_id FROM reviews_reviewrequest WHERE id = NEW.request_id)",
+        )
+        for event in ("INSERT", "UPDATE")
+    ],
     Rule(
         "reviews_answer_no_delete", "reviews_answer", "DELETE", "An answer is a record: it cannot be deleted."
     ),
