@@ -24,7 +24,8 @@ from config.embedded import HOST, Embedded, Refused, free_port, lock_folder
 from config.supervisor import NotReady, ProcessDied
 from registry.secret_files import write_secret
 from reviews.demo.accounts import PEOPLE
-from reviews.demo.story import Story
+from reviews.demo.scene import Scene
+from reviews.demo.story import closing_table, steps
 from reviews.demo.telling import Teller
 
 HUB = "hub"
@@ -169,7 +170,7 @@ def _tell(embedded: Embedded, cache: Path, told: Path) -> bool:
     commits = _start_hub(embedded, cache)
     _start(embedded)
     accounts = json.loads(embedded.manage("demo_accounts"))
-    story = Story(
+    scene = Scene(
         web=embedded.web_url,
         inference=embedded.inference_url,
         model_id=commits["model_id"],
@@ -181,9 +182,9 @@ def _tell(embedded: Embedded, cache: Path, told: Path) -> bool:
     )
     say("")
     teller = Teller(say, alive=embedded.supervisor.check)
-    good = teller.tell(story.steps())
+    good = teller.tell(steps(scene))
     say("")
-    for line in story.table():
+    for line in closing_table(scene):
         say(line)
     record: dict[str, Any] = {
         "web": embedded.web_url,

@@ -218,6 +218,12 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["registry.access.AccessPermission"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ApprovalStatus": "registry.enums.ApprovalStatus",
+        "ReviewStatus": "reviews.enums.ReviewStatus",
+        "JobState": "registry.enums.JobState",
+        "Decision": "reviews.enums.Decision",
+    },
 }
 
 # --- Jobs (the reasons of each value: security notes in docs/operations.md) ---------------------------------------------

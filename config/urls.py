@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from registry.access import ANYONE, MEMBER, access, rules
 from registry.gateway.views import resolve
@@ -23,7 +23,7 @@ class SchemaView(SpectacularAPIView):
     access = rules(get=MEMBER)
 
 
-class DocsView(SpectacularSwaggerView):
+class DocsView(SpectacularSwaggerSplitView):
     access = rules(get=MEMBER)
 
 

@@ -19,6 +19,7 @@ class RegistryConfig(AppConfig):
 
     def ready(self) -> None:
         from registry import access_log, intake, jobs
+        from registry.api import schema  # noqa: F401 - importing registers the security schemes
         from registry.enums import JobKind
 
         access_log.connect()
