@@ -1,0 +1,53 @@
+# Everything a person runs. `make` alone lists it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+BIN := .venv/bin
+
+# Folders that hold our Python.
+CODE := config registry inference reviews tests tools $(wildcard benchmarks)
+# What touches a database: on PostgreSQL, too. The rest knows no database and would only be repeated.
+DATABASE_TESTS ?= $(filter-out $(addprefix tests/,engine sample_hub sample_model server), \
+	$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py)))
+PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
+
+.PHONY: help setup demo up test lint format bench test-sqlite test-postgres chromium
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 18
+
+setup: ## the environment .venv with the pinned packages; nothing to do when it is up to date
+	@$(PYTHON) tools/setup_venv.py
+
+demo: setup ## every process on sample data, and the story of a model's life; EXIT=1 stops after the story
+	@$(PY) -m config.launch demo $(if $(EXIT),--exit)
+
+up: setup ## the same services with your own data, against the real Hub
+	@$(PY) -m config.launch up
+
+test: setup chromium lint test-sqlite test-postgres ## all checks and tests, on SQLite and on PostgreSQL
+
+test-sqlite: setup
+	env -u DATABASE_URL $(PYTEST)
+
+# A server of yours through DATABASE_URL, else a private one that is deleted afterwards.
+test-postgres: setup
+	$(PY) -m tests.postgres $(PYTEST) $(DATABASE_TESTS)
+
+lint: setup ## the house's checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/djlint --lint --quiet templates
+	$(BIN)/mypy $(CODE)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
+	$(PY) manage.py makemigrations --check --dry-run
+
+format: setup ## what can be put in order by machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## the rate of the approved-revision lookup
+	$(PY) -m benchmarks.api
+
+chromium:
+	@tools/need 'command -v chromium || command -v chromium-browser || command -v google-chrome' chromium
