@@ -131,7 +131,9 @@ class Embedded:
 
     def start(self, name: str, *, port: int = 0, env: Mapping[str, str] | None = None) -> None:
         argv = processes.argv(name, host=HOST, port=port, data=self.data)
-        self.supervisor.start(name, argv, env=env or self.env, cwd=BASE_DIR)
+        self.supervisor.start(
+            name, argv, env={**(env or self.env), **processes.PROCESSES[name].env}, cwd=BASE_DIR
+        )
 
     def start_broker(self) -> None:
         """The private Redis, unless ASSAY_BROKER_URL names another. Returns when PING is answered."""
