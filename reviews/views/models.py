@@ -23,7 +23,7 @@ from registry.exceptions import DomainError
 from registry.forms import ReasonForm
 from registry.machines import APPROVAL
 from registry.models import Approval, AuditEvent, Channel, Evidence, Job, RegisteredModel, Revision
-from registry.permissions import Action, can, reason_against
+from registry.permissions import Action, reason_against
 from registry.rendering import card_html
 from registry.services.approvals import change_approval
 from registry.views.channels import channel_rows
@@ -98,7 +98,6 @@ def model_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "revisions": rows,
         "channels": channel_rows(channels),
         "snippets": _snippets(model, channels),
-        "can_submit": can(actor, Action.SUBMIT_MODEL),
     }
     return render(request, "registry/model_detail.html", context)
 

@@ -94,7 +94,7 @@ def review_lookup(request: HttpRequest) -> HttpResponse:
     preview: dict[str, Any] | None = None
     if typed:
         try:
-            found = submissions.look_up(actor=actor, model_id=typed)
+            found = submissions.look_up(actor=actor, model_id=typed, revision=request.GET.get("revision", ""))
             formats = sorted(
                 {f.path.rsplit(".", 1)[-1] for f in found.files if f.path.endswith((".safetensors", ".bin"))}
             )
@@ -152,7 +152,7 @@ def _actions(actor: Actor, review: ReviewRequest, missing: list[str]) -> list[di
     deciding_reason = permissions.reason_against(permissions.check_decide, actor, review)
     blocking = [sentence for sentence in missing if not sentence.startswith("Write the conditions")]
     approve_reason = deciding_reason or (
-        f"{len(blocking)} things are still missing, see above." if blocking else ""
+        f"{len(blocking)} things are still missing; see the list." if blocking else ""
     )
     found: list[dict[str, Any]] = []
     if review.status == ReviewStatus.IN_REVIEW:
