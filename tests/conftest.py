@@ -20,6 +20,7 @@ from django.test import TransactionTestCase
 
 if TYPE_CHECKING:  # models can be imported under settings only, and some tests run without (-p no:django)
     from tests.factories import Api, World
+    from tests.registry.hubs import Hub
 
 _flush = TransactionTestCase._fixture_teardown
 
@@ -85,6 +86,15 @@ def api() -> Callable[..., Api]:
     from tests.factories import Api
 
     return Api.of
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A running sample Hub with one small model, and the settings pointed at it."""
+    from tests.registry.hubs import sample_hub
+
+    with sample_hub(tmp_path / "hub", monkeypatch) as running:
+        yield running
 
 
 @pytest.fixture
