@@ -14,6 +14,7 @@ from django.http import (
     HttpResponseBase,
     HttpResponseNotAllowed,
     HttpResponseRedirect,
+    JsonResponse,
 )
 from django.shortcuts import render
 from django.urls import reverse
@@ -69,6 +70,8 @@ class AccessMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
+        if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            return _unreadable(request, is_api=hasattr(view, "cls"))
         table = declared_access(view) or third_party_access(request)
         if table is None:
             return _refused(request, "This page declares no access rule, so nobody may open it.")
@@ -90,6 +93,14 @@ def third_party_access(request: HttpRequest) -> Access | None:
     """Rules of views that are not ours, by URL namespace."""
     match = request.resolver_match
     return THIRD_PARTY.get(match.namespace) if match else None
+
+
+def _unreadable(request: HttpRequest, *, is_api: bool) -> HttpResponse:
+    """No name holds a NUL character, and PostgreSQL answers one with an error that would be ours."""
+    message = "The address contains a NUL character. Nothing has such a name."
+    if is_api:
+        return JsonResponse({"error": {"code": "bad_request", "message": message, "details": {}}}, status=400)
+    return render(request, "400.html", {"reason": message}, status=400)
 
 
 def _not_allowed(request: HttpRequest, verbs: list[str], *, is_api: bool) -> HttpResponse:
