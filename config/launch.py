@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from config import env
-from config.embedded import HOST, Embedded, Refused, free_port, lock_folder
+from config.embedded import HOST, Embedded, Refused, lock_folder
 from config.supervisor import NotReady, ProcessDied
 from registry.secret_files import write_secret
 from reviews.demo.accounts import PEOPLE
@@ -211,8 +211,7 @@ def _start_hub(embedded: Embedded, cache: Path) -> dict[str, Any]:
     built: dict[str, Any] = json.loads(
         embedded.run("hub-build", _hub_command(embedded, "build", "--cache", str(cache))).splitlines()[-1]
     )
-    taken = frozenset({embedded.web_port, embedded.inference_port})
-    port = free_port(env.read("ASSAY_DEMO_HUB_PORT"), "the sample Hub", say, not_these=taken)
+    port = embedded.claim_port(env.read("ASSAY_DEMO_HUB_PORT"), "the sample Hub")
     child = embedded.supervisor.start(
         HUB, _hub_command(embedded, "serve", "--port", str(port)), env=embedded.env, cwd=env.BASE_DIR
     )
