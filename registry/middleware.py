@@ -26,6 +26,9 @@ from registry.models import Membership, Team, User
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
+# The largest thing that anybody sends is a golden set (5 MiB) in a form.
+MAX_BODY_BYTES = 6 * 2**20
+
 THIRD_PARTY: dict[str, Access] = {"admin": rules(get=STAFF, post=STAFF)}
 
 
@@ -34,12 +37,31 @@ def request_context(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         identifier = context.new_request_id(request.headers.get("X-Request-Id", ""))
-        response = get_response(request)
+        response = _unreadable(request) or get_response(request)
         response["X-Request-Id"] = identifier
         response.setdefault("Cache-Control", "no-store")
         return response
 
     return middleware
+
+
+def _unreadable(request: HttpRequest) -> HttpResponse | None:
+    """Refuses what no view could take, before anything reads the body."""
+    if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+        # PostgreSQL answers a NUL with an error that would be ours.
+        status, code, message = (
+            400,
+            "bad_request",
+            "The address contains a NUL character. Nothing has such a name.",
+        )
+    elif int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+        status, code = 413, "too_large"
+        message = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Send less at once."
+    else:
+        return None
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"error": {"code": code, "message": message, "details": {}}}, status=status)
+    return render(request, "400.html", {"reason": message}, status=status)
 
 
 def session_actor(request: HttpRequest) -> Actor | None:
@@ -70,8 +92,6 @@ class AccessMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
-        if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-            return _unreadable(request, is_api=hasattr(view, "cls"))
         table = declared_access(view) or third_party_access(request)
         if table is None:
             return _refused(request, "This page declares no access rule, so nobody may open it.")
@@ -93,14 +113,6 @@ def third_party_access(request: HttpRequest) -> Access | None:
     """Rules of views that are not ours, by URL namespace."""
     match = request.resolver_match
     return THIRD_PARTY.get(match.namespace) if match else None
-
-
-def _unreadable(request: HttpRequest, *, is_api: bool) -> HttpResponse:
-    """No name holds a NUL character, and PostgreSQL answers one with an error that would be ours."""
-    message = "The address contains a NUL character. Nothing has such a name."
-    if is_api:
-        return JsonResponse({"error": {"code": "bad_request", "message": message, "details": {}}}, status=400)
-    return render(request, "400.html", {"reason": message}, status=400)
 
 
 def _not_allowed(request: HttpRequest, verbs: list[str], *, is_api: bool) -> HttpResponse:
