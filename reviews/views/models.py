@@ -156,7 +156,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
     mine = {kind: row for (owner, kind), row in evidence.items() if owner == revision.pk}
     before = others[0].revision if others else None
     jobs = queries.jobs_of(actor).filter(subject__startswith=f"revision:{revision.pk}:").order_by("-pk")[:10]
-    lines = readiness(revision, review, answers, mine, others)
+    lines = readiness(revision, review, answers, mine, others, _of(evidence, incumbent))
     votes = list(review.votes.select_related("reviewer")) if review else []
     for vote in votes:
         vote.verdict, vote.comment, vote.by = vote.get_decision_display(), vote.reason, vote.reviewer  # type: ignore[attr-defined]
