@@ -11,7 +11,6 @@ from registry.models import Approval, Evidence, Revision
 from reviews.enums import ReviewStatus, Verdict
 from reviews.models import Answer, ReviewRequest
 
-
 TOLERATED_LOSS = 0.02  # accuracy points that count as noise of a golden set of some hundred examples
 
 
