@@ -277,9 +277,13 @@ def review_answer(request: HttpRequest, pk: int, key: str) -> HttpResponse:
     if frozen is None:
         raise InvalidInput(f"The checklist has no item {key[:40]!r}.", code="unknown_item")
     form, status = AnswerForm(request.POST, prefix=key), 200
+    seen, before = request.POST.get("content_sha256", ""), deciding.content_sha256(review)
     if form.is_valid():
         _, status = try_on_form(form, _save(actor, pk, key, form.cleaned_data))
     context = _context(actor, _request(actor, pk), bound={key: form})
+    if context["decision_form"] and seen != before:
+        # Somebody else changed an answer that this page does not show: a decision from it must still be refused.
+        context["decision_form"].initial["content_sha256"] = seen
     context["item"] = next(item for item in context["items"] if item["key"] == key)
     return render(
         request, "reviews/_answer_saved.html", context, status=422 if status or form.errors else 200
@@ -303,7 +307,11 @@ def _decision(
         return redirect("review_detail", pk)
     for error in form.non_field_errors():
         messages.error(request, str(error))
-    return _page(request, _request(actor, pk), status, decision_form=form)
+    review = _request(actor, pk)
+    form.data = form.data.copy()
+    # The page below shows the answers as they are now, so the next decision is one on these.
+    form.data["content_sha256"] = deciding.content_sha256(review)
+    return _page(request, review, status, decision_form=form)
 
 
 @access(post=member(Scope.REVIEW))
