@@ -308,9 +308,11 @@ def _actions(actor: Actor, revision: Revision, approval: Approval | None) -> lis
         if approval and APPROVAL.allows(approval.status, action):
             needed = Action.REVOKE_APPROVAL if action in ("revoke", "retire") else Action.SUSPEND_APPROVAL
             reason = reason_against(actor, needed)
+            # Several on one page: each label needs its own field.
+            form = ReasonForm(auto_id=f"id_{action}_%s")
             found.append(
                 {"label": label, "url": reverse("approval_change", args=[approval.pk, action]), "method": "post",
-                 "allowed": not reason, "reason": reason, "tone": tone, "consequence": consequence, "form": ReasonForm()}
+                 "allowed": not reason, "reason": reason, "tone": tone, "consequence": consequence, "form": form}
             )  # fmt: skip
     return found
 
