@@ -54,7 +54,10 @@ def django_db_modify_db_settings(
 def own_folders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Nothing of a test lands in the data folder of the person who runs it."""
     if django_settings.configured:
-        request.getfixturevalue("settings").STORE_DIR = tmp_path / "store"
+        settings = request.getfixturevalue("settings")
+        settings.STORE_DIR = tmp_path / "store"
+        # A heart beats from its own connection, which would wait for the lock of the test's transaction.
+        settings.JOB_HEARTBEAT_S = 3600
 
 
 @pytest.fixture(autouse=True)
