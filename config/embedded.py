@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -114,6 +115,7 @@ class Embedded:
             (data / folder).mkdir(exist_ok=True)
         self.supervisor = Supervisor(data / "logs")
         self._ports: list[Port] = []
+        self._elsewhere: Path | None = None  # the broker's socket folder, when it is not below the data
         self.web_port = self.claim_port(web_port, "the web")
         self.inference_port = self.claim_port(inference_port, "inference")
         self.env = self._environment(base_env)
@@ -168,6 +170,7 @@ class Embedded:
         folder = self.data / "redis"
         socket_file = private_redis.socket_path(folder)
         if socket_file.parent != folder.absolute():
+            self._elsewhere = socket_file.parent
             self.say(
                 f"The path of {folder} is too long for a unix socket, so the broker's lies in {socket_file.parent}."
             )
@@ -223,3 +226,5 @@ class Embedded:
             self.say("Everything is stopped." + (f" (Killed: {', '.join(killed)}.)" if killed else ""))
         for port in self._ports:
             port.release()
+        if self._elsewhere:
+            shutil.rmtree(self._elsewhere, ignore_errors=True)

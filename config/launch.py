@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -100,7 +101,8 @@ def up() -> int:
             _start(embedded)
             say("")
             _addresses(embedded, hub=env.read("HF_ENDPOINT"))
-            say("\nThe first admin, in another terminal:  .venv/bin/python manage.py createsuperuser")
+            where = f"ASSAY_DATA={shlex.quote(str(data))} " if "ASSAY_DATA" in os.environ else ""
+            say(f"\nThe first admin, in another terminal:  {where}.venv/bin/python manage.py createsuperuser")
             say(f"Then sign in at {embedded.web_url}/admin/ and add a team and who has which role in it.")
             say("Ctrl-C stops everything.")
             _serve(embedded)
