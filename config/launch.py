@@ -47,6 +47,8 @@ def main() -> int:
     demo_parser = commands.add_parser("demo", help="tell the story on sample data, then serve it")
     demo_parser.add_argument("--exit", action="store_true", help="stop when the story is told")
     options = parser.parse_args()
+    # A shell starts background jobs with SIGINT ignored; `make demo &` must still end at `kill -INT`.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             signal.signal(number, _interrupt)
