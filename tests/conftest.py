@@ -53,7 +53,9 @@ def django_db_modify_db_settings(
 def own_folders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Nothing of a test lands in the data folder of the person who runs it."""
     if django_settings.configured:
-        request.getfixturevalue("settings").STORE_DIR = tmp_path / "store"
+        settings = request.getfixturevalue("settings")
+        settings.STORE_DIR = tmp_path / "store"
+        settings.KEYS_DIR = tmp_path / "keys"
 
 
 @pytest.fixture(autouse=True)
