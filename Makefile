@@ -4,7 +4,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 
 # Folders that hold our Python.
-CODE := config registry inference reviews tests tools $(wildcard benchmarks)
+CODE := config registry inference reviews cli tests tools $(wildcard benchmarks)
 # What touches a database: on PostgreSQL, too. The rest knows no database and would only be repeated.
 DATABASE_TESTS ?= $(filter-out $(addprefix tests/,engine sample_hub sample_model server), \
 	$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py)))
