@@ -105,9 +105,9 @@ def _yaml(path: Path, text: str) -> Any:
         }
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [key.value for key, _ in node.value]
-            if len(set(keys)) != len(keys) or "<<" in keys:
-                raise yaml.YAMLError("a key is repeated or merged")
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len(set(keys)) != len(node.value) or "<<" in keys:
+                raise yaml.YAMLError("a key is repeated, merged, or no text")
             return super().construct_mapping(node, deep)
 
     try:
