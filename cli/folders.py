@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from cli.findings import CannotCheck, Finding
 
 CHUNK = 1024 * 1024
 # What huggingface_hub writes beside a snapshot_download(local_dir=...): notes about downloads, never loaded.
-DOWNLOAD_NOTES = ".cache/huggingface/"
-NOTE_SUFFIXES = (".metadata", ".lock", ".incomplete", ".gitignore", "CACHEDIR.TAG")
+DOWNLOAD_NOTES = re.compile(
+    r"\.cache/huggingface/(\.gitignore|CACHEDIR\.TAG|download/.*\.(metadata|lock|incomplete)|trees/[0-9a-f]{40}\.json)"
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _compare(base: Path, shown: str, root: Path, model: LockedModel, partial: bo
             findings.append(Finding("file-unsafe", entry.why, where))
             seen.add(entry.path)
         elif file is None:
-            if not (entry.path.startswith(DOWNLOAD_NOTES) and entry.path.endswith(NOTE_SUFFIXES)):
+            if not DOWNLOAD_NOTES.fullmatch(entry.path):
                 findings.append(
                     Finding("file-extra", f"{entry.path} is not among the files of {model.short}.", where)
                 )

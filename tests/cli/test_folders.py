@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.folders import default_cache
-from tests.cli.locks import FILES, OTHER_SHA, SHA, Desk, entry, signed
+from tests.cli.locks import FILES, MODEL_ID, OTHER_SHA, SHA, Desk, entry, signed
 
 
 def test_good_snapshot_is_ok(desk: Desk) -> None:
@@ -48,6 +48,7 @@ def test_notes_of_snapshot_download_are_not_extra(desk: Desk) -> None:
     base = desk.snapshot()
     notes = base / ".cache" / "huggingface"
     (notes / "download" / "onnx").mkdir(parents=True)
+    (notes / "trees").mkdir()
     for name in (
         ".gitignore",
         "CACHEDIR.TAG",
@@ -216,3 +217,31 @@ def test_default_cache_is_the_one_of_huggingface_hub(environment: dict[str, str]
 def test_cache_without_a_folder_is_the_default_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(desk.cache()))
     assert desk.with_lock("--hf-cache")[:2] == (0, [])
+
+
+@pytest.mark.service
+def test_cache_that_huggingface_hub_wrote_is_ok_and_a_later_change_is_found(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """Our idea of the layout is its idea: the client itself fills the cache and the folder."""
+    from huggingface_hub import snapshot_download
+
+    from tests.sample_hub.running import running_hub
+    from tests.sample_hub.store import SampleHubStore
+
+    hub = SampleHubStore(tmp_path / "sample-hub")
+    hub.create_repo(MODEL_ID)
+    files = {**FILES, ".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
+    sha = hub.commit(MODEL_ID, dict(files), "first")
+    desk.write(signed(entry(revision=sha, files=files)))
+    cache, folder = tmp_path / "cache", tmp_path / "copy"
+    with running_hub(tmp_path / "sample-hub") as url:
+        snapshot_download(MODEL_ID, revision=sha, endpoint=url, cache_dir=cache)
+        snapshot_download(MODEL_ID, revision=sha, endpoint=url, local_dir=folder)
+    assert (repository(cache) / "snapshots" / sha / "config.json").is_symlink()
+    assert desk.with_lock("--hf-cache", cache, "--snapshot", folder)[2]["findings"] == []
+    spoilt = repository(cache) / "snapshots" / sha / "model.safetensors"
+    blob = spoilt.resolve()
+    blob.chmod(0o644)
+    blob.write_bytes(b"x" + FILES["model.safetensors"][1:])
+    assert desk.with_lock("--hf-cache", cache, "--snapshot", folder)[:2] == (1, ["file-changed"])
