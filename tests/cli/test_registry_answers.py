@@ -110,7 +110,9 @@ def test_expired_approval_is_found_here_and_there(running: Running) -> None:
     make_approval(running.world, brief, expires_at=timezone.now() + timedelta(seconds=1))
     running.fetch("acme/brief")
     time.sleep(1.1)
-    assert running.verify()[:2] == (1, ["lock-expired", "registry-refused"])
+    code, rules, answer = running.verify()
+    assert (code, rules) == (1, ["lock-expired", "registry-refused"])
+    assert "its approval is expired" in answer["findings"][1]["message"]
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])

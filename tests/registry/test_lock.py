@@ -203,7 +203,12 @@ def test_expired_approval_gives_no_lock(world: World, api: Callable[..., Api]) -
     revision = make_revision(world.team)
     past = timezone.now() - timedelta(days=1)
     make_approval(world, revision, expires_at=past)
-    assert api(world.viewer).get(f"/lock?model={MODEL_ID}").code == "not_approved"
+    client = api(world.viewer)
+    assert client.get(f"/lock?model={MODEL_ID}").code == "not_approved"
+    asked = client.get(f"/models/{MODEL_ID}/approved?commit_sha={SHA_A}")
+    assert (
+        "its approval is expired" in asked.error["message"]
+    )  # not "active": the sweep may not have come by yet
 
 
 @pytest.mark.parametrize(
