@@ -194,7 +194,7 @@ def check_content(path: str, document: dict[str, Any], now: datetime) -> tuple[L
     for number, entry in enumerate(entries, 1):
         try:
             model = _model(entry)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CannotCheck(f"{path}: model {number} is not as a lock file has it ({error}).") from error
         if model.model_id in models:
             raise CannotCheck(f"{path} names {model.model_id} twice.")
@@ -208,9 +208,10 @@ def _model(entry: Any) -> LockedModel:
     model_id = _text(model, "model_id")
     if not MODEL_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
         raise ValueError(f"model_id {model_id[:80]!r}")
-    expires_at = datetime.fromisoformat(_text(approval, "expires_at"))
-    if expires_at.tzinfo is None:
+    written = datetime.fromisoformat(_text(approval, "expires_at"))
+    if written.tzinfo is None:
         raise ValueError("expires_at has no time zone")
+    expires_at = written.astimezone(UTC)
     if type(code["allowed"]) is not bool or type(approval["id"]) is not int:
         raise ValueError("trust_remote_code.allowed or approval.id")
     files = tuple(_file(file) for file in entry["files"])
@@ -219,7 +220,7 @@ def _model(entry: Any) -> LockedModel:
     return LockedModel(
         model_id=model_id,
         revision=_text(model, "revision"),
-        channel=entry.get("channel") or "",
+        channel="" if entry.get("channel") is None else _text(entry, "channel"),
         manifest_sha256=_text(entry, "manifest_sha256"),
         files=files,
         approval_id=approval["id"],
@@ -241,6 +242,7 @@ def _file(entry: Any) -> LockedFile:
     parts = path.split("/")
     if path.startswith("/") or "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"file path {path[:80]!r}")
+    path.encode("utf-8")  # half a surrogate pair is no file name, and has no digest
     if type(size) is not int or size < 0 or not SHA256.fullmatch(digest):
         raise ValueError(f"size or sha256 of {path[:80]!r}")
     return LockedFile(path, size, digest, entry.get("quarantined", False) is True)
@@ -264,7 +266,7 @@ def _alone(path: str, model: LockedModel, now: datetime) -> list[Finding]:
         sentence = f"The files listed for {model.short} do not give its manifest digest {model.manifest_sha256[:12]}…"
         findings.append(Finding("lock-manifest", sentence, path))
     if model.expires_at <= now:
-        ended = model.expires_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        ended = model.expires_at.strftime("%Y-%m-%d %H:%M UTC")
         sentence = f"The approval of {model.short} ended on {ended}. Ask for its review again."
         findings.append(Finding("lock-expired", sentence, path))
     return findings

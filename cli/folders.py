@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.document import Lock, LockedFile, LockedModel
+from cli.document import COMMIT, Lock, LockedFile, LockedModel
 from cli.findings import CannotCheck, Finding
 
 CHUNK = 1024 * 1024
@@ -46,6 +46,8 @@ def check_cache(cache: Path, lock: Lock, *, partial: bool = False) -> tuple[list
     findings: list[Finding] = []
     compared = 0
     for model in lock.models.values():
+        if not COMMIT.fullmatch(model.revision):
+            continue  # said already (lock-unpinned); such a text must not become a path
         repository = root / f"models--{model.model_id.replace('/', '--')}"
         shown = f"{cache}/{repository.name}"
         snapshot = repository / "snapshots" / model.revision

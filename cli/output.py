@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -109,4 +110,4 @@ def _uri(path: str) -> str:
         shown = Path(path).absolute().relative_to(Path.cwd()).as_posix()
     except ValueError:
         return Path(path).absolute().as_uri()
-    return quote(shown)
+    return quote(os.fsencode(shown))

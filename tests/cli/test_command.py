@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -108,6 +109,16 @@ def test_text_says_file_line_column_rule_and_verdict(desk: Desk) -> None:
 def test_text_lets_no_control_character_out() -> None:
     report = Report(findings=[Finding("file-extra", "a\nb\x1b[31m", "x\r::error::y")])
     assert as_text(report).splitlines()[0] == r"x\r::error::y: error [file-extra] a\nb\x1b[31m"
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif"])
+def test_file_name_that_is_no_text_is_said_in_every_form(desk: Desk, form: str) -> None:
+    base = desk.snapshot()
+    (base / os.fsdecode(b"\xff\n::warning::.py")).write_bytes(b"")
+    arguments = ["verify", "--lock", str(desk.lock), "--snapshot", str(base), "--format", form]
+    assert main(arguments) == 1
+    out = desk.capsys.readouterr().out
+    assert "file-extra" in out and "\n::warning" not in out
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,22 @@ def test_any_change_anywhere_is_noticed(desk: Desk, kind: str) -> None:
             assert "signature-invalid" in rules, path
 
 
+@pytest.mark.parametrize(
+    "value", [None, 5, -1, "x", "", [], {}, [[]], True, "\\ud800", "9" * 5000, "0001-01-01T00:00:00+14:00"]
+)
+def test_any_other_value_anywhere_is_noticed_and_never_a_crash(desk: Desk, value: Any) -> None:
+    base, cache = desk.snapshot(), desk.cache()
+    for path in EVERYWHERE:
+        content = signed(entry(files={"a": b"1", "b": b"2"}))
+        holder = at(content, path[:-1])
+        if holder[path[-1]] == value:
+            continue
+        holder[path[-1]] = json.loads(f'"{value}"') if isinstance(value, str) else value
+        desk.lock.write_text(json.dumps(content))
+        assert desk.with_lock("--snapshot", base, "--hf-cache", cache)[0] != 0, path
+        assert desk.run("--lock", desk.lock, "--hf-cache", cache)[0] != 0, path
+
+
 def test_moved_entries_are_noticed(desk: Desk) -> None:
     content = signed(entry(), entry("acme/another"))
     content["models"].reverse()
@@ -192,6 +208,12 @@ def test_file_names_that_leave_the_folder_are_refused(desk: Desk, path: str) -> 
 def test_model_ids_that_are_none_are_refused(desk: Desk, model_id: str) -> None:
     desk.write(signed(entry(model_id)))
     assert desk.with_lock()[0] == 2
+
+
+def test_revision_that_is_a_path_is_never_one(desk: Desk) -> None:
+    desk.write(signed(entry(revision="../../../snapshot")))
+    desk.snapshot()
+    assert desk.with_lock("--hf-cache", desk.cache())[:2] == (1, ["lock-unpinned"])
 
 
 def test_repeated_model_or_file_is_refused(desk: Desk) -> None:
