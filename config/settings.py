@@ -276,6 +276,8 @@ MAX_FILE_BYTES: int = env.read("ASSAY_MAX_FILE_MB") * 1024 * 1024
 MAX_REVISION_BYTES: int = env.read("ASSAY_MAX_REVISION_MB") * 1024 * 1024
 MAX_FILES: int = env.read("ASSAY_MAX_FILES")
 STORE_DIR = DATA_DIR / "store"
+SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
+KEYS_DIR = DATA_DIR / "keys"
 CHILD_MEMORY_MB: int = env.read("ASSAY_CHILD_MEMORY_MB")
 
 LOGGING: dict[str, Any] = {

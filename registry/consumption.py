@@ -83,7 +83,7 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
                 f"{model_id} has no revision {commit_sha[:12]} in Assay. {where}", code="revision_unknown"
             )
         last = Approval.objects.filter(revision=revision).order_by("-approved_at").first()
-        state = f"its approval is {last.shown_status.label.lower()}" if last else "nobody has approved it"
+        state = f"its approval is {_state_of(last)}" if last else "nobody has approved it"
         return NotFound(
             f"{model_id}@{commit_sha[:7]} may not be used: {state}. See {settings.PUBLIC_URL}/revisions/{revision.pk}/.",
             code="not_approved",
@@ -100,13 +100,20 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
                 code="channel_unknown",
             )
         return NotFound(
-            f"{channel} of {model_id} points at an approval that is {row.current.shown_status.label.lower()}. {where}",
+            f"{channel} of {model_id} points at an approval that is {_state_of(row.current)}. {where}",
             code="not_approved",
         )
     return NotFound(
         f"{model_id} has no approved revision: its review is not decided, or was refused. {where}",
         code="not_approved",
     )
+
+
+def _state_of(approval: Approval) -> str:
+    """In words; an approval whose time is over is expired from that second on, before the sweep has written it."""
+    if approval.status in SERVED_STATUSES and approval.expires_at <= timezone.now():
+        return ApprovalStatus.EXPIRED.label.lower()
+    return approval.shown_status.label.lower()
 
 
 def approval_payload(approval: Approval, channel: str) -> dict[str, Any]:
