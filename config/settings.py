@@ -270,6 +270,9 @@ MAX_FILE_BYTES: int = env.read("ASSAY_MAX_FILE_MB") * 1024 * 1024
 MAX_REVISION_BYTES: int = env.read("ASSAY_MAX_REVISION_MB") * 1024 * 1024
 MAX_FILES: int = env.read("ASSAY_MAX_FILES")
 STORE_DIR = DATA_DIR / "store"
+ACCEL: str = env.read("ASSAY_ACCEL")
+SCRUB_S: int = env.read("ASSAY_SCRUB_S")
+SCRUB_BUDGET_S: int = env.read("ASSAY_SCRUB_BUDGET_S")
 CHILD_MEMORY_MB: int = env.read("ASSAY_CHILD_MEMORY_MB")
 
 LOGGING: dict[str, Any] = {

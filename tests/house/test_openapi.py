@@ -17,7 +17,9 @@ def test_openapi_file_is_what_the_code_says() -> None:
     with redirect_stderr(doubts):
         call_command("spectacular", "--validate", stdout=out)
     assert doubts.getvalue().strip() == ""
-    assert out.getvalue() == FILE.read_text(encoding="utf-8"), "run: python manage.py spectacular --file docs/openapi.yaml"
+    assert out.getvalue() == FILE.read_text(encoding="utf-8"), (
+        "run: python manage.py spectacular --file docs/openapi.yaml"
+    )
 
 
 def test_openapi_names_every_api_address() -> None:
