@@ -121,9 +121,9 @@ def test_unread_answer_closes_its_file(hub: Api) -> None:
     (sending,) = [
         s for c in answer._resource_closers if isinstance(s := getattr(c, "__self__", None), _Sending)
     ]
-    assert not sending.source.closed
+    was_open = not sending.source.closed
     sending.close()
-    assert sending.source.closed and list(sending) == []
+    assert was_open and sending.source.closed and list(sending) == []
 
 
 def test_everything_works_under_a_prefix(hub: Api, scene: Scene, settings: Any) -> None:
