@@ -48,7 +48,7 @@ def caller(request: HttpRequest) -> Actor:
     """
     actor = token_actor(request)
     if actor.user.is_service_account and actor.has_scope(Scope.SERVE):
-        team = Team.objects.filter(slug=request.GET.get("team", "")).first()
+        team = Team.objects.filter(slug=request.GET.get("team", "").replace("\0", "")).first()
         if team is None:
             raise Refused(404, REVISION, "Name the team that is served: ?team=<its short name>.")
         return replace(actor, team=team)

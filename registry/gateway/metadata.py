@@ -21,6 +21,7 @@ from registry.gateway import consumers
 from registry.gateway.answers import ENTRY, Refused, guarded, notice
 from registry.gateway.door import caller, hub_view, token_actor
 from registry.gateway.resolving import MAIN, Given, files_of, page_of, resolve
+from registry.hub import check_model_id
 from registry.models import ApiToken, Approval, Channel, Revision, RevisionFile
 
 
@@ -270,7 +271,7 @@ def _asked_paths(request: HttpRequest) -> tuple[set[str], bool]:
 def refs(request: HttpRequest, org: str, name: str) -> HttpResponseBase:
     """Channels as branches, and `main`. Of the upstream's branches, tags and pull requests nothing is told."""
     actor = caller(request)
-    model_id = f"{org}/{name}"
+    model_id = check_model_id(f"{org}/{name}")
     branches: dict[str, str] = {}
     rows = (
         Channel.objects.filter(model__team=actor.team, model__model_id=model_id)
@@ -363,7 +364,7 @@ def list_models(request: HttpRequest) -> HttpResponseBase:
         if tag
     }
     infos = []
-    for approval in _mains(actor, query.get("search", "")):
+    for approval in _mains(actor, query.get("search", "").replace("\0", "")):
         info = _head(approval.revision, approval)
         if query.get("author", info["author"]) == info["author"] and wanted <= set(info["tags"]):
             info["siblings"] = []

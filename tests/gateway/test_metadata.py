@@ -121,6 +121,21 @@ def test_query_count_does_not_grow_with_models_and_revisions(hub: Api, scene: Sc
     assert counts() == before and max(before) <= 6
 
 
+@pytest.mark.parametrize(
+    "path", ["/hub/api/models?search=%00", "/hub/api/models?author=%00&filter=%00&limit=x&cursor=-1&sort=%00"]
+)
+def test_list_with_a_wrong_parameter_is_no_error(hub: Api, path: str) -> None:
+    assert hub.get(path).status == 200
+
+
+@pytest.mark.parametrize(
+    "tail", ["", "/refs", "/revision/main", "/tree/main", "/commits/main", "/revision/%00"]
+)
+def test_model_id_with_a_zero_byte_is_refused(hub: Api, tail: str) -> None:
+    assert hub.get(f"/hub/api/models/acme/x%00{tail}").status == 404
+    assert hub.get(f"/hub/api/models/%00/x{tail}").status == 404
+
+
 def test_agent_harnesses_are_told_without_a_token(db: None) -> None:
     assert Api("").get("/hub/api/agent-harnesses").data == {"standardEnvVars": [], "harnesses": {}}
 
