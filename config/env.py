@@ -59,6 +59,15 @@ def mode(name: str, value: str) -> str:
     return value
 
 
+def acceleration(name: str, value: str) -> str:
+    """Empty, `sendfile`, or `accel:/an/internal/location/` (nginx)."""
+    if value in ("", "sendfile") or (value.startswith("accel:/") and value.endswith("/")):
+        return value
+    raise ImproperlyConfigured(
+        f"{name} is {value!r}; leave it empty, or write sendfile, or accel:/assay-store/ (the internal location of nginx)."
+    )
+
+
 def folder(name: str, value: str) -> Path:
     path = Path(value)
     return path if path.is_absolute() else BASE_DIR / path
@@ -128,6 +137,14 @@ SETTINGS: dict[str, Setting] = {
         Setting("ASSAY_MAX_FILE_MB", "20480", integer, "Largest single file of a revision, in MiB."),
         Setting("ASSAY_MAX_REVISION_MB", "51200", integer, "Largest revision in all, in MiB."),
         Setting("ASSAY_MAX_FILES", "1000", integer, "Most files in a revision."),
+        Setting(
+            "ASSAY_ACCEL",
+            "",
+            acceleration,
+            "Lets the front server send the bytes of /hub: `accel:/assay-store/` (nginx) or `sendfile`; see docs/hub.md.",
+        ),
+        Setting("ASSAY_SCRUB_S", "3600", integer, "Seconds between scrubs, which re-hash stored files."),
+        Setting("ASSAY_SCRUB_BUDGET_S", "60", integer, "Seconds that one scrub may re-hash."),
         Setting("ASSAY_JOB_LEASE_S", "60", integer, "Seconds a worker owns a job without a heartbeat."),
         Setting("ASSAY_JOB_HEARTBEAT_S", "15", integer, "Seconds between heartbeats of a running job."),
         Setting("ASSAY_JOB_SWEEP_S", "30", integer, "Seconds between sweeps for lost jobs."),

@@ -278,6 +278,9 @@ MAX_FILES: int = env.read("ASSAY_MAX_FILES")
 STORE_DIR = DATA_DIR / "store"
 SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
 KEYS_DIR = DATA_DIR / "keys"
+ACCEL: str = env.read("ASSAY_ACCEL")
+SCRUB_S: int = env.read("ASSAY_SCRUB_S")
+SCRUB_BUDGET_S: int = env.read("ASSAY_SCRUB_BUDGET_S")
 CHILD_MEMORY_MB: int = env.read("ASSAY_CHILD_MEMORY_MB")
 
 LOGGING: dict[str, Any] = {

@@ -77,6 +77,18 @@ def bells(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return rung
 
 
+@pytest.fixture(autouse=True)
+def notes_in_the_foreground(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads are counted by a thread; in a test that is one transaction, `consumers.flush()` writes what it counted."""
+    if django_settings.configured:
+        from registry import store
+        from registry.gateway import consumers
+
+        monkeypatch.setattr(consumers, "in_background", False)
+        monkeypatch.setattr(consumers, "_seen", {})
+        store.forget()
+
+
 @pytest.fixture
 def world(db: None) -> World:
     """A team with one person a role, a second team, and a service account."""

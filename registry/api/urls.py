@@ -14,6 +14,7 @@ urlpatterns = [
     path(f"{_MODEL}/approved", views.ApprovedView.as_view()),
     path(f"{_MODEL}/revisions", views.RevisionListView.as_view()),
     path(f"{_MODEL}/revisions/<sha:commit_sha>", views.RevisionView.as_view()),
+    path(f"{_MODEL}/revisions/<sha:commit_sha>/consumers", views.ConsumersView.as_view()),
     path(f"{_MODEL}/channels", views.ChannelListView.as_view()),
     path(f"{_MODEL}/channels/<slug:channel>", views.ChannelView.as_view()),
     path(f"{_MODEL}/channels/<slug:channel>/moves", views.ChannelMovesView.as_view()),

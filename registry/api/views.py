@@ -23,8 +23,9 @@ from registry.actors import Actor
 from registry.api import serializers as s
 from registry.api.pagination import Pages
 from registry.api.rendering import LockNegotiation, LockYAMLRenderer
-from registry.enums import Scope
+from registry.enums import SERVED_STATUSES, Scope
 from registry.exceptions import InvalidInput
+from registry.gateway import consumers
 from registry.hub import check_model_id
 from registry.models import ApiToken, Approval, Channel, ChannelMove, RegisteredModel, Revision, ServedReplica
 from registry.services import approvals, channels, tokens
@@ -194,6 +195,18 @@ class RevisionView(APIView):
         return Response(s.RevisionDetailSerializer(revision).data)
 
 
+class ConsumersView(APIView):
+    access = rules(get=MEMBER)
+
+    @extend_schema(
+        responses=s.ConsumerSerializer(many=True), summary="Who has downloaded a revision, latest first"
+    )
+    def get(self, request: Request, org: str, name: str, commit_sha: str) -> Response:
+        rows = queries.revisions_of(actor_in(request))
+        revision = queries.get_or_404(rows, model__model_id=id_of(org, name), commit_sha=commit_sha)
+        return paged(request, consumers.consumers_of(revision, most=1000), s.ConsumerSerializer)
+
+
 def _approval(actor: Actor, model: RegisteredModel, commit_sha: str) -> Approval:
     """The newest approval of a commit, whatever its state (the policy says why a bad one cannot go live)."""
     found = (
@@ -276,7 +289,7 @@ class ApprovalActionView(APIView):
 
     @extend_schema(
         request=s.ReasonInput,
-        responses=s.ApprovalSerializer,
+        responses=s.ApprovalChangedSerializer,
         summary="Suspend, resume, deprecate, retire or revoke",
     )
     def post(self, request: Request, pk: int, action: str) -> Response:
@@ -286,7 +299,11 @@ class ApprovalActionView(APIView):
         changed = approvals.change_approval(
             actor=actor, approval=approval, action=action, reason=data["reason"]
         )
-        return Response(s.ApprovalSerializer(changed).data)
+        lost = changed.status not in SERVED_STATUSES
+        affected = consumers.consumers_of(changed.revision) if lost else []
+        return Response(
+            {**s.ApprovalSerializer(changed).data, "affected": s.ConsumerSerializer(affected, many=True).data}
+        )
 
 
 class JobListView(APIView):

@@ -21,6 +21,7 @@ from registry.enums import SERVED_STATUSES, ApprovalStatus, EvidenceKind, Scope
 from registry.enums import STATUSES as APPROVAL_STATUSES
 from registry.exceptions import DomainError
 from registry.forms import ReasonForm
+from registry.gateway.consumers import affected_sentence, consumers_of
 from registry.machines import APPROVAL
 from registry.models import Approval, AuditEvent, Channel, Evidence, Job, RegisteredModel, Revision
 from registry.permissions import Action, reason_against
@@ -190,6 +191,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
         "readiness_summary": f"{sum(line.ok is True for line in lines)} of {len(lines)} met",
         "evaluation": evaluation_context(mine.get(EvidenceKind.EVALUATION), _of(evidence, incumbent)),
         "benchmark": benchmark_context(mine.get(EvidenceKind.BENCHMARK)),
+        "consumers": consumers_of(revision),
         "files": list(revision.files.select_related("blob")),
         "card_html": card_html(revision.card_text),
         "labels": _labels(revision, before),
@@ -369,5 +371,8 @@ def approval_change(request: HttpRequest, pk: int, action: str) -> HttpResponse:
         messages.error(request, error.message)
     else:
         state = ApprovalStatus(changed.status).label.lower()
-        messages.success(request, f"{changed.revision} is {state} now.")
+        sentence = f"{changed.revision} is {state} now."
+        if changed.status not in SERVED_STATUSES:
+            sentence += f" {affected_sentence(consumers_of(changed.revision))}"
+        messages.success(request, sentence)
     return redirect("revision_detail", approval.revision_id)

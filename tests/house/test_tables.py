@@ -44,6 +44,7 @@ MODELS: dict[str, str] = {
     "registry.AuditHead": "mutable",
     "registry.Blob": "mutable",
     "registry.Channel": "pointer",
+    "registry.Download": "mutable",
     "registry.Job": "mutable",
     "registry.Membership": "mutable",
     "registry.RegisteredModel": "mutable",
