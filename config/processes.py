@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -19,6 +20,7 @@ class Process:
     help: str
     once: bool = False
     health: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -57,8 +59,10 @@ PROCESSES: dict[str, Process] = {
         ),
         Process(
             "worker",
-            _words("celery -A config worker -Q short,cpu --concurrency 2 --loglevel INFO"),
+            _words("celery -A config worker -Q short,cpu --concurrency 3 --loglevel INFO"),
             "Intake, benchmarks and evaluations; model code runs in children of it.",
+            # TERM would wait for the longest job; this gives it the soft shutdown's time, then it runs again.
+            env={"REMAP_SIGTERM": "SIGQUIT"},
         ),
         Process(
             "beat",

@@ -186,7 +186,12 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {
+        # Compressed once by `collectstatic`; the embedded server reads the files where they lie.
+        "BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
 }
 # The embedded server reads static files where they lie; production collects them once (`manage.py collectstatic`).
 WHITENOISE_USE_FINDERS = not PRODUCTION
@@ -241,10 +246,11 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 JOB_TIMEOUT_S: int = env.read("ASSAY_JOB_TIMEOUT_S")
-CELERY_TASK_SOFT_TIME_LIMIT = JOB_TIMEOUT_S + 60
-CELERY_TASK_TIME_LIMIT = JOB_TIMEOUT_S + 90
+# The child has JOB_TIMEOUT_S of its own; before it starts, a measurement may wait for others on the same machine.
+CELERY_TASK_SOFT_TIME_LIMIT = 3 * JOB_TIMEOUT_S + 60
+CELERY_TASK_TIME_LIMIT = 3 * JOB_TIMEOUT_S + 90
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": max(7200, 2 * JOB_TIMEOUT_S),
+    "visibility_timeout": max(7200, 4 * JOB_TIMEOUT_S),
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
     "socket_timeout": 30,

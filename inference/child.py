@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from django.conf import settings
 
+from inference.machine import alone
 from registry import store
 from registry.exceptions import JobFailed
 from registry.jobs import Running
@@ -72,7 +73,8 @@ def run_child(running: Running, revision: Revision, kind: str, params: dict[str,
                 "limits": {"memory_mb": settings.CHILD_MEMORY_MB or None, "cpu_s": settings.JOB_TIMEOUT_S},
                 "params": params,
             }
-            return _watch(running, order, home)
+            with alone(running):
+                return _watch(running, order, home)
         finally:
             shutil.rmtree(home, ignore_errors=True)
 
@@ -127,15 +129,15 @@ def _keep(stream: IO[bytes], log: list[str]) -> None:
 def _events(running: Running, lines: queue.Queue[bytes | None]) -> Iterator[dict[str, Any]]:
     deadline = time.monotonic() + settings.JOB_TIMEOUT_S
     while True:
+        running.check()
+        if time.monotonic() > deadline:  # asked in every turn: a child that never falls silent must end, too
+            raise JobFailed(
+                f"It did not finish within {settings.JOB_TIMEOUT_S} seconds (setting ASSAY_JOB_TIMEOUT_S) and was ended.",
+                code="timed_out",
+            )
         try:
             line = lines.get(timeout=0.5)
         except queue.Empty:
-            running.check()
-            if time.monotonic() > deadline:
-                raise JobFailed(
-                    f"It did not finish within {settings.JOB_TIMEOUT_S} seconds (setting ASSAY_JOB_TIMEOUT_S) and was ended.",
-                    code="timed_out",
-                ) from None
             continue
         if line is None:
             return

@@ -318,6 +318,14 @@ def _bring_back(job_id: int) -> str:
     job = Job.objects.select_for_update().get(pk=job_id)
     if job.state != JobState.RUNNING or job.lease_until is None or job.lease_until >= timezone.now():
         return "requeued"  # its worker came back, or another sweeper was faster
+    if job.cancel_requested_at:
+        _end(
+            job,
+            "cancel",
+            error_code="cancelled",
+            error="Cancelled by a person; its worker died before it heard of it.",
+        )
+        return "gave_up"
     if job.attempt >= settings.JOB_MAX_ATTEMPTS:
         sentence = (
             f"The worker died {job.attempt} times in the middle of this job, so it is not tried again. "

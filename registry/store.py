@@ -128,7 +128,7 @@ def _not_served(sha256: str, found: str) -> IntegrityFailure:
         "wrong": "does not have the bytes that were approved",
     }[found]
     return IntegrityFailure(
-        f"The stored file {sha256[:12]}… {what}. It is not served; "
+        f"The stored file {sha256[:12]} {what}. It is not served; "
         "restore the store from its backup or run the intake again to fetch it anew.",
         found=found,
     )

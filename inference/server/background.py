@@ -116,7 +116,8 @@ async def report_status(state: ServerState) -> None:
         with suppress(OSError):
             await state.tokens.save()
         with suppress(TimeoutError):
-            await asyncio.wait_for(state.fleet.changed.wait(), state.settings.report_s)
+            async with asyncio.timeout(state.settings.report_s):
+                await state.fleet.changed.wait()
 
     await _forever(report, 0.05)
 

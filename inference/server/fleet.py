@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -169,10 +169,11 @@ class Fleet:
             if self.manifest is not None:
                 self._first_pass = True
             pauses = [s.retry_at - time.monotonic() for s in self._slots.values() if not s.satisfied]
-            try:
-                await asyncio.wait_for(self._wake.wait(), max(0.01, min(pauses)) if pauses else None)
-            except TimeoutError:
-                continue
+            # asyncio.timeout, not wait_for: in 3.11 the latter loses a cancellation that arrives with the
+            # wake-up, and a loop that cannot be cancelled holds up the exit for ever.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.01, min(pauses)) if pauses else None):
+                    await self._wake.wait()
 
     async def check(self) -> None:
         """Send the canary to every model that serves; one that fails is dropped and loaded anew."""
@@ -231,7 +232,8 @@ class Fleet:
         started = time.monotonic()
         task = in_thread(partial(self._loader.load, served))
         try:
-            model = await asyncio.wait_for(asyncio.shield(task), self._settings.load_timeout_s)
+            async with asyncio.timeout(self._settings.load_timeout_s):
+                model = await asyncio.shield(task)
         except Exception as exc:
             # A load that hangs cannot be killed; should it finish after all, its result is thrown away.
             task.add_done_callback(self._discard_late)

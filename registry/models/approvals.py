@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
-from registry.enums import STATUSES, ApprovalStatus, MoveKind, Status
+from registry.enums import SERVED_STATUSES, STATUSES, ApprovalStatus, MoveKind, Status
 from registry.models.accounts import User
 from registry.models.artifacts import SHA256, RegisteredModel, Revision
 
@@ -58,7 +59,9 @@ class Approval(models.Model):
 
     @property
     def shown_status(self) -> Status:
-        return STATUSES[self.status]
+        """As consumers meet it: past its date it is expired, also before the sweep has written that down."""
+        overdue = self.status in SERVED_STATUSES and self.expires_at <= timezone.now()
+        return STATUSES[ApprovalStatus.EXPIRED if overdue else self.status]
 
 
 class Channel(models.Model):

@@ -1,7 +1,6 @@
 // The review page's keyboard and citations. Everything here has a mouse and a no-JavaScript way, too.
 "use strict";
 
-const page = document.querySelector("[data-review]");
 const items = () => [...document.querySelectorAll("[data-item]")];
 let current = -1;
 
@@ -58,31 +57,31 @@ const KEYS = {
   e: (item) => item?.querySelector("textarea, input[type=text]")?.focus(),
 };
 
-if (page) {
-  document.addEventListener("click", (event) => {
-    const chip = event.target.closest("[data-cite-from]");
-    if (chip) {
-      event.preventDefault();
-      cite(Number(chip.dataset.citeFrom), Number(chip.dataset.citeTo));
-    }
-    const button = event.target.closest("[data-use]");
-    if (button) use(button);
-  });
-  page.addEventListener("focusin", (event) => {
-    const item = event.target.closest("[data-item]");
-    if (item) mark(items().indexOf(item));
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const field = event.target.closest("textarea, select, input:not([type=radio], [type=checkbox])");
-    if (event.key === "Escape" && field) field.blur();
-    if (field) return;
-    const item = items()[current];
-    if (event.key in KEYS) {
-      event.preventDefault();
-      KEYS[event.key](item);
-    } else if (/^[1-9]$/.test(event.key)) {
-      item?.querySelectorAll("input[type=radio]")[Number(event.key) - 1]?.click();
-    }
-  });
-}
+document.addEventListener("click", (event) => {
+  const chip = event.target.closest("[data-cite-from]");
+  if (chip) {
+    event.preventDefault();
+    cite(Number(chip.dataset.citeFrom), Number(chip.dataset.citeTo));
+  }
+  const button = event.target.closest("[data-use]");
+  if (button) use(button);
+});
+
+document.addEventListener("focusin", (event) => {
+  const item = event.target.closest("[data-item]");
+  if (item) mark(items().indexOf(item));
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const field = event.target.closest("textarea, select, input:not([type=radio], [type=checkbox])");
+  if (event.key === "Escape" && field) field.blur();
+  if (field) return;
+  const item = items()[current];
+  if (event.key in KEYS) {
+    event.preventDefault();
+    KEYS[event.key](item);
+  } else if (/^[1-9]$/.test(event.key)) {
+    item?.querySelectorAll("input[type=radio]")[Number(event.key) - 1]?.click();
+  }
+});

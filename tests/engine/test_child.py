@@ -207,7 +207,8 @@ def test_apply_limits_bounds_memory_and_processor_time() -> None:
         "from inference.engine.containment import CpuLimitReached, apply_limits\n"
         "apply_limits(memory_mb=200, cpu_s=1)\n"
         "try:\n    bytearray(400 * 1024 * 1024)\nexcept MemoryError:\n    print('memory')\n"
-        "try:\n    while True: sum(range(1000))\nexcept CpuLimitReached:\n    print('cpu')\n"
+        "def burn():\n    while True: sum(range(1000))\n"
+        "try:\n    burn()\nexcept CpuLimitReached:\n    print('cpu')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -12,10 +13,14 @@ from typing import Any
 
 import pytest
 
+from inference.engine import ClassifierConfig, ModelLoadError
+from inference.engine.dummy import DummyBackend
 from inference.server.artifacts import ArtifactCache, loadable_files
 from inference.server.body import parse_json
 from inference.server.errors import ApiError, ArtifactError, ManifestError
 from inference.server.files import read_json, write_json
+from inference.server.fleet import Fleet
+from inference.server.loading import ModelLoader
 from inference.server.logs import JsonLines, TextHasher
 from inference.server.manifest import FileEntry, ServedModel, parse_manifest
 from inference.server.quota import Quotas
@@ -324,3 +329,31 @@ def test_text_hashes_are_keyed() -> None:
     assert one("a") == one("a") != one("b")
     assert one("a") != two("a")
     assert keyed("a") == same("a") != hashlib.sha256(b"a").hexdigest()[:16]
+
+
+def test_the_loading_loop_ends_when_cancelled_together_with_its_wake_up(tmp_path: Path) -> None:
+    """asyncio.wait_for of Python 3.11 loses the cancellation then, and the server could never exit."""
+    settings = ServerSettings("http://127.0.0.1:9", "secret", tmp_path)
+
+    def refuse(_: ClassifierConfig) -> DummyBackend:
+        raise ModelLoadError("never")
+
+    async def story() -> None:
+        loader = ModelLoader(settings, ArtifactCache(tmp_path, Source(FILES)), refuse)
+        # A slot that failed, so that the loop sleeps until its next try and not for ever.
+        failing = parse_manifest({"generation": "g", "models": [LINE]})
+        for pause in range(6):
+            fleet = Fleet(settings, loader)
+            fleet.apply(failing)
+            loop = asyncio.create_task(fleet.run())
+            while not fleet.counts()["failed"]:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+            fleet.apply(failing)
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            loop.cancel()
+            done, _ = await asyncio.wait({loop}, timeout=1)
+            assert done == {loop}
+
+    asyncio.run(story())
