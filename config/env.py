@@ -73,6 +73,15 @@ def folder(name: str, value: str) -> Path:
     return path if path.is_absolute() else BASE_DIR / path
 
 
+def optional_file(name: str, value: str) -> Path | None:
+    if not value:
+        return None
+    path = folder(name, value)
+    if not path.is_file():
+        raise ImproperlyConfigured(f"{name} names {path}, which is not a file. Write the path of a PEM file.")
+    return path
+
+
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -145,6 +154,12 @@ SETTINGS: dict[str, Setting] = {
             "8192",
             integer,
             "Address space of a model child process, in MiB; 0 is none.",
+        ),
+        Setting(
+            "ASSAY_SIGNING_KEY",
+            "",
+            optional_file,
+            "Path of the Ed25519 private key (PEM) that signs lock files. Embedded mode makes one in the data folder.",
         ),
         Setting("ASSAY_COOKIE_SECURE", "", text, "true or false; empty follows the mode (production: true)."),
         Setting("ASSAY_LOG_LEVEL", "INFO", text, "Level of the log (DEBUG, INFO, WARNING, ERROR)."),

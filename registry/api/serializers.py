@@ -117,6 +117,18 @@ class ApprovalAnswer(serializers.Serializer[Any]):
     review_url = serializers.CharField()
 
 
+class KeyAnswer(serializers.Serializer[Any]):
+    key_id = serializers.CharField(
+        help_text="First 16 hex digits of the SHA-256 of the public key's 32 bytes."
+    )
+    alg = serializers.CharField()
+    public_key_pem = serializers.CharField()
+
+
+class KeysAnswer(serializers.Serializer[Any]):
+    keys = KeyAnswer(many=True)
+
+
 class MoveSerializer(serializers.ModelSerializer[ChannelMove]):
     commit_sha = serializers.CharField(source="to_approval.revision.commit_sha")
     from_commit_sha = serializers.SerializerMethodField()

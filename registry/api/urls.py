@@ -7,6 +7,8 @@ _MODEL = "models/<str:org>/<str:name>"
 
 urlpatterns = [
     path("me", views.MeView.as_view()),
+    path("keys", views.KeysView.as_view()),
+    path("lock", views.LockView.as_view()),
     path("models", views.ModelListView.as_view()),
     path(_MODEL, views.ModelView.as_view()),
     path(f"{_MODEL}/approved", views.ApprovedView.as_view()),

@@ -11,16 +11,18 @@ from django.db.models import Prefetch
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from registry import audit, consumption, jobs, permissions, queries
+from registry import audit, consumption, jobs, lock, permissions, queries, signing
 from registry.access import MEMBER, SERVICE, SIGNED_IN, member, rules
 from registry.actors import Actor
 from registry.api import serializers as s
 from registry.api.pagination import Pages
+from registry.api.rendering import LockNegotiation, LockYAMLRenderer
 from registry.enums import SERVED_STATUSES, Scope
 from registry.exceptions import InvalidInput
 from registry.gateway import consumers
@@ -112,6 +114,65 @@ class ApprovedView(APIView):
             commit_sha=request.query_params.get("commit_sha", ""),
         )
         return Response(consumption.approval_payload(approval, channel))
+
+
+class KeysView(APIView):
+    access = rules(get=SIGNED_IN)
+
+    @extend_schema(responses=s.KeysAnswer, summary="Public keys that check this registry's signatures")
+    def get(self, request: Request) -> Response:
+        key = {
+            "key_id": signing.key_id(),
+            "alg": signing.ALGORITHM,
+            "public_key_pem": signing.public_key_pem(),
+        }
+        return Response({"keys": [key]})
+
+
+class LockView(APIView):
+    """`assay.lock.yaml`: YAML unless JSON is asked for; refusals are JSON in the one shape, always."""
+
+    access = rules(get=MEMBER)
+    renderer_classes = [LockYAMLRenderer, JSONRenderer]
+    content_negotiation_class = LockNegotiation
+
+    @extend_schema(
+        summary="A signed lock file for models of my team",
+        parameters=[
+            OpenApiParameter(
+                "model",
+                OpenApiTypes.STR,
+                many=True,
+                required=True,
+                description="org/name; repeat it for more.",
+            ),
+            OpenApiParameter(
+                "channel", OpenApiTypes.STR, description="Default: production, else the only approval."
+            ),
+        ],
+        responses={
+            200: OpenApiTypes.OBJECT,
+            (404, "application/json"): s.ErrorAnswer,
+            (409, "application/json"): s.ErrorAnswer,
+            (422, "application/json"): s.ErrorAnswer,
+        },
+    )
+    def get(self, request: Request) -> Response:
+        asked = request.query_params
+        if unknown := sorted(set(asked) - {"model", "channel", "format"}):
+            raise InvalidInput(
+                f"Unknown parameter {unknown[0][:40]!r}. Known: model, channel, format.", code="bad_parameter"
+            )
+        if asked.get("format", "yaml") not in ("yaml", "json"):
+            raise InvalidInput("format is yaml or json.", code="bad_parameter")
+        document = lock.lock_of(actor_in(request), asked.getlist("model"), asked.get("channel", ""))
+        disposition = f'attachment; filename="{lock.FILE_NAME}"'
+        is_yaml = isinstance(request.accepted_renderer, LockYAMLRenderer)
+        return Response(document, headers={"Content-Disposition": disposition} if is_yaml else None)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), "application/json"
+        return super().handle_exception(exc)
 
 
 class RevisionListView(APIView):
