@@ -13,7 +13,13 @@ from registry.services.approvals import change_approval
 from tests.factories import MODEL_ID, SHA_A, SHA_B
 from tests.gateway.scene import HubClient, Scene
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+# One worker takes them all: they share an environment that the first of them makes.
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("old_client"),
+    pytest.mark.django_db(transaction=True),
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 
