@@ -119,6 +119,15 @@ SETTINGS: dict[str, Setting] = {
         Setting("ASSAY_MAX_FILE_MB", "20480", integer, "Largest single file of a revision, in MiB."),
         Setting("ASSAY_MAX_REVISION_MB", "51200", integer, "Largest revision in all, in MiB."),
         Setting("ASSAY_MAX_FILES", "1000", integer, "Most files in a revision."),
+        Setting(
+            "ASSAY_INSPECTION_TIMEOUT_S",
+            "120",
+            integer,
+            "Processor seconds the inspection of a revision may use.",
+        ),
+        Setting(
+            "ASSAY_INSPECTION_MEMORY_MB", "2048", integer, "Memory of the inspection's child process, in MiB."
+        ),
         Setting("ASSAY_JOB_LEASE_S", "60", integer, "Seconds a worker owns a job without a heartbeat."),
         Setting("ASSAY_JOB_HEARTBEAT_S", "15", integer, "Seconds between heartbeats of a running job."),
         Setting("ASSAY_JOB_SWEEP_S", "30", integer, "Seconds between sweeps for lost jobs."),

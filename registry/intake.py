@@ -1,6 +1,6 @@
 """Intake: resolve -> download -> verify -> inspect -> record. A failed intake keeps nothing and says why.
 
-Runs in a worker. Nothing of the repository is executed or loaded; its files are read as bytes, JSON and text.
+Runs in a worker. Nothing of the repository is executed or loaded; a child process reads its files as bytes, JSON and text.
 """
 
 from __future__ import annotations
@@ -12,17 +12,11 @@ from django.conf import settings
 from django.db import transaction
 
 from registry import audit, hub, store
-from registry.canonical import manifest_sha256, sha256_json, sha256_text
+from registry.canonical import manifest_sha256, sha256_text
 from registry.enums import ApprovalStatus, CodeAudit
 from registry.exceptions import Conflict, IntegrityFailure, InvalidInput
 from registry.hub import HubFile, HubRevision
-from registry.inspection.card import inspect_card
-from registry.inspection.configuration import inspect_config, inspect_labels
-from registry.inspection.documents import read_json
-from registry.inspection.findings import Inspection
-from registry.inspection.formats import inspect_formats
-from registry.inspection.tokenizer import inspect_tokenizer
-from registry.inspection.weights import inspect_weights, read_header
+from registry.inspecting import inspect_in_child
 from registry.jobs import Running
 from registry.models import Approval, Blob, RegisteredModel, Revision, RevisionFile
 
@@ -48,12 +42,9 @@ class Content:
     config: dict[str, Any] = field(default_factory=dict)
     label_mapping: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
-    findings: list[dict[str, str]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    references: list[dict[str, Any]] = field(default_factory=list)
     remote_code_sha256: str | None = None
-
-    def add(self, name: str, inspection: Inspection) -> None:
-        self.facts[name] = inspection.facts
-        self.findings += [finding.as_dict() for finding in inspection.findings]
 
 
 def run(running: Running) -> None:
@@ -148,49 +139,25 @@ def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held
 
 
 def inspect(model: RegisteredModel, held: list[Held]) -> Content:
-    """Every inspector over the verified bytes. Raises InvalidInput when config, tokenizer or weights are not what they say."""
-    by_path = {file.path: file for file in held}
+    """Every inspector over the verified bytes, in a child process.
 
-    def read(path: str) -> bytes | None:
-        if path not in by_path:
-            return None
-        with store.open_blob(by_path[path].sha256) as source:
-            return source.read()
-
-    def parsed(path: str) -> dict[str, Any] | None:
-        data = read(path)
-        return None if data is None else read_json(path, data)
-
-    content = Content()
-    content.card_text, content.card_data, card = inspect_card(read("README.md"))
-    content.add("card", card)
-    content.config = parsed("config.json") or {}
-    python_files = sorted(path for path in by_path if path.endswith(".py"))
-    config = inspect_config(content.config, python_files)
-    content.add("config", config)
-    content.label_mapping, labels = inspect_labels(content.config, _approved_labels(model))
-    content.add("labels", labels)
-    tokenizer_config = parsed("tokenizer_config.json")
-    content.add(
-        "tokenizer", inspect_tokenizer(parsed("tokenizer.json"), tokenizer_config, config.facts["vocab_size"])
+    Raises InvalidInput when config, tokenizer or weights are not what they say, JobFailed when the inspection did not end.
+    """
+    said = inspect_in_child(
+        model.model_id,
+        {file.path: (file.sha256, file.declared.size) for file in held},
+        _approved_labels(model),
     )
-    headers, heads = {}, {}
-    for file in held:
-        with store.open_blob(file.sha256) as source:
-            heads[file.path] = source.read(16)
-            if file.path.endswith(".safetensors"):
-                source.seek(0)
-                headers[file.path] = read_header(file.path, source, file.declared.size)
-    content.add("weights", inspect_weights(headers))
-    content.add("formats", inspect_formats(heads))
-    code_keys = config.facts["code_keys"] + (
-        ["tokenizer.auto_map"] if "auto_map" in (tokenizer_config or {}) else []
+    return Content(
+        card_text=said["card_text"],
+        card_data=said["card_data"],
+        config=said["config"],
+        label_mapping=said["label_mapping"],
+        facts=said["facts"],
+        findings=said["findings"],
+        references=said["references"],
+        remote_code_sha256=said["remote_code_sha256"],
     )
-    if python_files or code_keys:
-        content.remote_code_sha256 = sha256_json(
-            {"keys": code_keys, "files": [[path, by_path[path].sha256] for path in python_files]}
-        )
-    return content
 
 
 def _approved_labels(model: RegisteredModel) -> dict[str, str] | None:

@@ -48,8 +48,8 @@ def _depth(value: Any) -> int:
     return deepest
 
 
-def read_json(path: str, data: bytes, *, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """The object in a JSON file. Raises BadDocument, naming the file and the reason."""
+def read_json(path: str, data: bytes, *, limit: int = MAX_JSON_BYTES, any_value: bool = False) -> Any:
+    """The object in a JSON file; with `any_value` also a list or a plain value. Raises BadDocument with the reason."""
 
     def refuse(constant: str) -> Any:
         raise BadDocument(f"{path} contains {constant}, which is not JSON.")
@@ -64,12 +64,17 @@ def read_json(path: str, data: bytes, *, limit: int = MAX_JSON_BYTES) -> dict[st
         raise BadDocument(f"{path} is not UTF-8 text.") from error
     except (json.JSONDecodeError, RecursionError, ValueError) as error:
         raise BadDocument(f"{path} is not valid JSON: {str(error)[:200]}.") from error
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) and not any_value:
         raise BadDocument(f"{path} holds {type(value).__name__}, not a JSON object.")
     if _depth(value) > MAX_DEPTH:
         raise BadDocument(f"{path} is nested deeper than {MAX_DEPTH} levels.")
     if b"\\u0000" in data:
         raise BadDocument(f"{path} contains a NUL character.")
+    if b"\\u" in data:
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BadDocument(f"{path} contains half of a character (a lone surrogate).") from error
     return value
 
 
