@@ -7,14 +7,34 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
 
 from registry import store
 from registry.exceptions import InvalidInput, JobFailed
+from registry.inspection.findings import Finding, Severity
 
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+
+
+@dataclass
+class Content:
+    """What the inspectors made of a revision."""
+
+    card_text: str = ""
+    card_data: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    label_mapping: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    references: list[dict[str, Any]] = field(default_factory=list)
+    remote_code_sha256: str | None = None
+
+    def say(self, severity: Severity, path: str, message: str, advice: str = "") -> None:
+        """A finding of the worker itself, which asked the Hub something."""
+        self.findings.append(Finding(severity, path, message, advice).as_dict())
 
 
 def environment() -> dict[str, str]:
@@ -31,8 +51,8 @@ def environment() -> dict[str, str]:
 
 def inspect_in_child(
     model_id: str, files: dict[str, tuple[str, int]], approved_labels: dict[str, str] | None
-) -> dict[str, Any]:
-    """The result of `registry.inspection.run` over stored blobs; `files` = path -> (sha256, size in bytes).
+) -> Content:
+    """What `registry.inspection.run` makes of stored blobs; `files` = path -> (sha256, size in bytes).
 
     Raises InvalidInput with the inspectors' sentence, JobFailed when the child crashed or met a limit, and
     IntegrityFailure when a blob is not a plain file.
@@ -56,7 +76,7 @@ def inspect_in_child(
     result = said.get("result")
     if not isinstance(result, dict):
         raise _failed("it gave no result")
-    return result
+    return Content(**result)
 
 
 def _ask(order: bytes) -> dict[str, Any]:

@@ -5,18 +5,18 @@ Runs in a worker. Nothing of the repository is executed or loaded; a child proce
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from registry import audit, hub, store
+from registry import audit, hub, pins, provenance, store
 from registry.canonical import manifest_sha256, sha256_text
 from registry.enums import ApprovalStatus, CodeAudit
 from registry.exceptions import Conflict, IntegrityFailure, InvalidInput
 from registry.hub import HubFile, HubRevision
-from registry.inspecting import inspect_in_child
+from registry.inspecting import Content, inspect_in_child
 from registry.jobs import Running
 from registry.models import Approval, Blob, RegisteredModel, Revision, RevisionFile
 
@@ -31,20 +31,6 @@ class Held:
     @property
     def path(self) -> str:
         return self.declared.path
-
-
-@dataclass
-class Content:
-    """What the inspectors made of a revision."""
-
-    card_text: str = ""
-    card_data: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    label_mapping: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    findings: list[dict[str, Any]] = field(default_factory=list)
-    references: list[dict[str, Any]] = field(default_factory=list)
-    remote_code_sha256: str | None = None
 
 
 def run(running: Running) -> None:
@@ -65,6 +51,9 @@ def run(running: Running) -> None:
         held = download(running, found, kept)
         running.step("inspect")
         content = inspect(model, held)
+        running.step("trace")
+        provenance.trace(found, requested, content)
+        pins.trace(model, content)
         running.step("record")
         with running.publish() as ended:
             ended.revision = record(running, model, found, requested, held, content)
@@ -113,7 +102,10 @@ def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held
 
         def chunks(file: HubFile = file, before: int = done) -> Any:
             received = before
-            for chunk in hub.download(found.model_id, found.commit_sha, file.path):
+            stream = hub.download(
+                found.model_id, found.commit_sha, file.path, size=file.size, wait=running.wait
+            )
+            for chunk in stream:
                 received += len(chunk)
                 running.step("download", received, found.total_size)
                 yield chunk
@@ -143,20 +135,10 @@ def inspect(model: RegisteredModel, held: list[Held]) -> Content:
 
     Raises InvalidInput when config, tokenizer or weights are not what they say, JobFailed when the inspection did not end.
     """
-    said = inspect_in_child(
+    return inspect_in_child(
         model.model_id,
         {file.path: (file.sha256, file.declared.size) for file in held},
         _approved_labels(model),
-    )
-    return Content(
-        card_text=said["card_text"],
-        card_data=said["card_data"],
-        config=said["config"],
-        label_mapping=said["label_mapping"],
-        facts=said["facts"],
-        findings=said["findings"],
-        references=said["references"],
-        remote_code_sha256=said["remote_code_sha256"],
     )
 
 

@@ -22,8 +22,8 @@ def put(files: dict[str, bytes]) -> dict[str, tuple[str, int]]:
 
 def test_child_inspects_what_lies_in_the_store() -> None:
     result = inspecting.inspect_in_child("acme/sentiment", put(tiny_model()), None)
-    assert result["label_mapping"] == {"0": "negative", "1": "positive"}
-    assert result["facts"]["weights"]["parameters"] == 4
+    assert result.label_mapping == {"0": "negative", "1": "positive"}
+    assert result.facts["weights"]["parameters"] == 4
 
 
 def test_a_refusal_of_the_inspectors_is_a_sentence() -> None:
@@ -39,8 +39,8 @@ def test_environment_of_the_child_holds_no_secret(monkeypatch: pytest.MonkeyPatc
 
 
 def test_memory_limit_ends_the_inspection(settings: Any) -> None:
-    settings.INSPECTION_MEMORY_MB = 300
-    vocabulary = {f"token{n}": n for n in range(1_500_000)}
+    settings.INSPECTION_MEMORY_MB = 200
+    vocabulary = {f"token{n}": n for n in range(600_000)}
     large = json.dumps({"model": {"type": "WordLevel", "vocab": vocabulary}}).encode()
     with pytest.raises(JobFailed, match=r"memory|stopped with code"):
         inspecting.inspect_in_child("acme/x", put({**tiny_model(), "tokenizer.json": large}), None)
@@ -48,7 +48,7 @@ def test_memory_limit_ends_the_inspection(settings: Any) -> None:
 
 def test_time_limit_ends_the_inspection(settings: Any) -> None:
     settings.INSPECTION_TIMEOUT_S = 1
-    vocabulary = {f"token{n}": n for n in range(1_500_000)}
+    vocabulary = {f"token{n}": n for n in range(600_000)}
     large = json.dumps({"model": {"type": "WordLevel", "vocab": vocabulary}}).encode()
     with pytest.raises(JobFailed, match="seconds of processor time") as failure:
         inspecting.inspect_in_child("acme/x", put({**tiny_model(), "tokenizer.json": large}), None)
@@ -90,7 +90,7 @@ def test_digest_of_the_code_changes_with_code_and_with_keys() -> None:
             {**json.loads(files["config.json"]), "auto_map": {"AutoModel": config}}
         ).encode()
         files["m.py"] = code
-        digests.add(inspecting.inspect_in_child("acme/x", put(files), None)["remote_code_sha256"])
+        digests.add(inspecting.inspect_in_child("acme/x", put(files), None).remote_code_sha256)
     assert len(digests) == 3 and None not in digests
 
 
@@ -105,7 +105,7 @@ def test_manifest_follows_relative_imports() -> None:
     files["deep.py"] = b"import os\nos.system('id')\n"
     files["helper.py"] = b""
     files["train.py"] = b"import subprocess\n"
-    manifest = inspecting.inspect_in_child("acme/x", put(files), None)["facts"]["code"]
+    manifest = inspecting.inspect_in_child("acme/x", put(files), None).facts["code"]
     by_path = {entry["path"]: entry for entry in manifest}
     assert {path for path, entry in by_path.items() if entry["reachable"]} == {
         "modeling.py", "layers/__init__.py", "layers/attention.py", "deep.py", "helper.py",
