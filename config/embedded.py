@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -32,19 +34,39 @@ class Refused(RuntimeError):
     """It cannot start; the message says why and what to do."""
 
 
-def free_port(preferred: int, used_for: str, say: Say, *, not_these: frozenset[int] = frozenset()) -> int:
-    """The preferred port, or the next free one (and says so). Raises Refused when there is none near."""
-    for port in range(preferred, min(preferred + PORTS_TRIED, 65536)):
-        if port in not_these:
-            continue
+class Port:
+    """A free port, and a note on this machine that it is ours from now on, before its server binds it: two launchers that
+    start together would else find the same one free and share it in silence, as granian's workers do (SO_REUSEPORT)."""
+
+    def __init__(self, number: int) -> None:
+        """Raises OSError when somebody has it."""
+        self.number = number
+        # SO_REUSEADDR: connections of a server that has just stopped do not count, one that listens does.
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        if port != preferred:
-            say(f"Port {preferred} is taken, so {used_for} gets {port}.")
+            probe.bind((HOST, number))
+        folder = Path(tempfile.gettempdir()) / f"assay-ports-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._note = (folder / str(number)).open("w", encoding="utf-8")
+        try:
+            fcntl.flock(self._note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._note.close()
+            raise
+
+    def release(self) -> None:
+        self._note.close()
+
+
+def free_port(preferred: int, used_for: str, say: Say) -> Port:
+    """The preferred port, or the next free one (and says so). Raises Refused when there is none near."""
+    for number in range(preferred, min(preferred + PORTS_TRIED, 65536)):
+        try:
+            port = Port(number)
+        except OSError:
+            continue
+        if number != preferred:
+            say(f"Port {preferred} is taken, so {used_for} gets {number}.")
         return port
     raise Refused(
         f"No port from {preferred} to {preferred + PORTS_TRIED - 1} is free for {used_for}. Choose another range."
@@ -92,11 +114,16 @@ class Embedded:
         for folder in ("beat", "tokens", "inference"):
             (data / folder).mkdir(exist_ok=True)
         self.supervisor = Supervisor(data / "logs")
-        self.web_port = free_port(web_port, "the web", say)
-        self.inference_port = free_port(
-            inference_port, "inference", say, not_these=frozenset({self.web_port})
-        )
+        self._ports: list[Port] = []
+        self._elsewhere: Path | None = None  # the broker's socket folder, when it is not below the data
+        self.web_port = self.claim_port(web_port, "the web")
+        self.inference_port = self.claim_port(inference_port, "inference")
         self.env = self._environment(base_env)
+
+    def claim_port(self, preferred: int, used_for: str) -> int:
+        port = free_port(preferred, used_for, self.say)
+        self._ports.append(port)
+        return port.number
 
     @property
     def web_url(self) -> str:
@@ -143,6 +170,7 @@ class Embedded:
         folder = self.data / "redis"
         socket_file = private_redis.socket_path(folder)
         if socket_file.parent != folder.absolute():
+            self._elsewhere = socket_file.parent
             self.say(
                 f"The path of {folder} is too long for a unix socket, so the broker's lies in {socket_file.parent}."
             )
@@ -192,9 +220,11 @@ class Embedded:
 
     def stop(self) -> None:
         """Ends every process that was started; the broker last, so that the others can say goodbye to it."""
-        if not self.supervisor.children:
-            return
-        names = ", ".join(reversed(self.supervisor.children))
-        self.say(f"Stopping {names} ...")
-        killed = self.supervisor.stop(last=(BROKER,))
-        self.say("Everything is stopped." + (f" (Killed: {', '.join(killed)}.)" if killed else ""))
+        if self.supervisor.children:
+            self.say(f"Stopping {', '.join(reversed(self.supervisor.children))} ...")
+            killed = self.supervisor.stop(last=(BROKER,))
+            self.say("Everything is stopped." + (f" (Killed: {', '.join(killed)}.)" if killed else ""))
+        for port in self._ports:
+            port.release()
+        if self._elsewhere:
+            shutil.rmtree(self._elsewhere, ignore_errors=True)

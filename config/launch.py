@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from config import env
-from config.embedded import HOST, Embedded, Refused, free_port, lock_folder
+from config.embedded import HOST, Embedded, Refused, lock_folder
 from config.supervisor import NotReady, ProcessDied
 from registry.secret_files import write_secret
 from reviews.demo.accounts import PEOPLE
@@ -46,6 +47,8 @@ def main() -> int:
     demo_parser = commands.add_parser("demo", help="tell the story on sample data, then serve it")
     demo_parser.add_argument("--exit", action="store_true", help="stop when the story is told")
     options = parser.parse_args()
+    # A shell starts background jobs with SIGINT ignored; `make demo &` must still end at `kill -INT`.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             signal.signal(number, _interrupt)
@@ -100,7 +103,8 @@ def up() -> int:
             _start(embedded)
             say("")
             _addresses(embedded, hub=env.read("HF_ENDPOINT"))
-            say("\nThe first admin, in another terminal:  .venv/bin/python manage.py createsuperuser")
+            where = f"ASSAY_DATA={shlex.quote(str(data))} " if "ASSAY_DATA" in os.environ else ""
+            say(f"\nThe first admin, in another terminal:  {where}.venv/bin/python manage.py createsuperuser")
             say(f"Then sign in at {embedded.web_url}/admin/ and add a team and who has which role in it.")
             say("Ctrl-C stops everything.")
             _serve(embedded)
@@ -211,8 +215,7 @@ def _start_hub(embedded: Embedded, cache: Path) -> dict[str, Any]:
     built: dict[str, Any] = json.loads(
         embedded.run("hub-build", _hub_command(embedded, "build", "--cache", str(cache))).splitlines()[-1]
     )
-    taken = frozenset({embedded.web_port, embedded.inference_port})
-    port = free_port(env.read("ASSAY_DEMO_HUB_PORT"), "the sample Hub", say, not_these=taken)
+    port = embedded.claim_port(env.read("ASSAY_DEMO_HUB_PORT"), "the sample Hub")
     child = embedded.supervisor.start(
         HUB, _hub_command(embedded, "serve", "--port", str(port)), env=embedded.env, cwd=env.BASE_DIR
     )

@@ -127,15 +127,15 @@ def _keep(stream: IO[bytes], log: list[str]) -> None:
 def _events(running: Running, lines: queue.Queue[bytes | None]) -> Iterator[dict[str, Any]]:
     deadline = time.monotonic() + settings.JOB_TIMEOUT_S
     while True:
+        running.check()
+        if time.monotonic() > deadline:  # asked in every turn: a child that never falls silent must end, too
+            raise JobFailed(
+                f"It did not finish within {settings.JOB_TIMEOUT_S} seconds (setting ASSAY_JOB_TIMEOUT_S) and was ended.",
+                code="timed_out",
+            )
         try:
             line = lines.get(timeout=0.5)
         except queue.Empty:
-            running.check()
-            if time.monotonic() > deadline:
-                raise JobFailed(
-                    f"It did not finish within {settings.JOB_TIMEOUT_S} seconds (setting ASSAY_JOB_TIMEOUT_S) and was ended.",
-                    code="timed_out",
-                ) from None
             continue
         if line is None:
             return

@@ -149,6 +149,7 @@ def record_access(*, actor: Actor | None, verb: str, **data: Any) -> None:
 class ShownEvent:
     """An event as a person reads it."""
 
+    chain: str
     seq: int
     at: datetime
     actor: str
@@ -179,6 +180,7 @@ def shown(events: list[Any]) -> list[ShownEvent]:
             data["sha"] = data["sha"][:7]
         result.append(
             ShownEvent(
+                chain=str(event._meta.verbose_name),
                 seq=event.seq,
                 at=event.at,
                 actor=actor,

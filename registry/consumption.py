@@ -189,4 +189,15 @@ def serving_manifest() -> dict[str, Any]:
                 "files": [f for f in files.get(revision.pk, []) if f["path"] not in quarantined],
             }
         )
-    return {"generation": sha256_json(models)[:16], "models": models}
+    blocked = _blocked()
+    return {"generation": sha256_json([models, blocked])[:16], "models": models, "blocked": blocked}
+
+
+def _blocked() -> list[dict[str, str]]:
+    """Revisions that consumers had and may not have any more, and that no team has a living approval of.
+
+    A server whose new model fails to load keeps the old one; this is what it must not keep.
+    """
+    gone = Approval.objects.exclude(served()).values_list("model__model_id", "revision__commit_sha")
+    alive = set(living(Approval.objects.all()).values_list("model__model_id", "revision__commit_sha"))
+    return [{"model_id": m, "commit_sha": sha} for m, sha in sorted(set(gone) - alive)]

@@ -13,6 +13,7 @@ from registry.actors import Actor
 from registry.context import request_id
 from registry.enums import JobState, Role
 from registry.models import Job, ServedReplica, Team
+from registry.permissions import Action, can
 
 SILENT = timedelta(minutes=2)
 
@@ -29,6 +30,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "teams": getattr(request, "teams", []),
         "roles": [role.label.lower() for role in Role if role in actor.roles],
         "strip": _warnings(actor.team),
+        "can_submit": can(actor, Action.SUBMIT_MODEL),
     }
 
 

@@ -75,7 +75,9 @@ def _part(model: Any, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
         elif name.startswith("is_"):
             value = bool(value)
         read[name] = value
-    ordered = [field.attname for field in model._meta.concrete_fields if field.attname in read]  # what from_db expects
+    ordered = [
+        field.attname for field in model._meta.concrete_fields if field.attname in read
+    ]  # what from_db expects
     return model.from_db(connection.alias, ordered, [read[name] for name in ordered])
 
 

@@ -326,7 +326,12 @@ def _bring_back(job_id: int) -> str:
     if job.state != JobState.RUNNING or job.lease_until is None or job.lease_until >= timezone.now():
         return "requeued"  # its worker came back, or another sweeper was faster
     if job.cancel_requested_at:
-        _end(job, "cancel", error_code="cancelled", error="Cancelled by a person; its worker died before it heard of it.")
+        _end(
+            job,
+            "cancel",
+            error_code="cancelled",
+            error="Cancelled by a person; its worker died before it heard of it.",
+        )
         return "gave_up"
     if job.attempt >= settings.JOB_MAX_ATTEMPTS:
         sentence = (

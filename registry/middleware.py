@@ -14,6 +14,7 @@ from django.http import (
     HttpResponseBase,
     HttpResponseNotAllowed,
     HttpResponseRedirect,
+    JsonResponse,
 )
 from django.shortcuts import render
 from django.urls import reverse
@@ -25,6 +26,9 @@ from registry.models import Membership, Team, User
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
+# The largest thing that anybody sends is a golden set (5 MiB) in a form.
+MAX_BODY_BYTES = 6 * 2**20
+
 THIRD_PARTY: dict[str, Access] = {"admin": rules(get=STAFF, post=STAFF)}
 
 
@@ -33,12 +37,31 @@ def request_context(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         identifier = context.new_request_id(request.headers.get("X-Request-Id", ""))
-        response = get_response(request)
+        response = _unreadable(request) or get_response(request)
         response["X-Request-Id"] = identifier
         response.setdefault("Cache-Control", "no-store")
         return response
 
     return middleware
+
+
+def _unreadable(request: HttpRequest) -> HttpResponse | None:
+    """Refuses what no view could take, before anything reads the body."""
+    if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+        # PostgreSQL answers a NUL with an error that would be ours.
+        status, code, message = (
+            400,
+            "bad_request",
+            "The address contains a NUL character. Nothing has such a name.",
+        )
+    elif int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+        status, code = 413, "too_large"
+        message = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Send less at once."
+    else:
+        return None
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"error": {"code": code, "message": message, "details": {}}}, status=status)
+    return render(request, "400.html", {"reason": message}, status=status)
 
 
 def session_actor(request: HttpRequest) -> Actor | None:

@@ -32,12 +32,14 @@ def check_channel_target(channel: Channel, approval: Approval) -> None:
 
 
 def rollback_target(channel: Channel) -> Approval:
-    """What was live before: the newest earlier target that is still active. Raises Conflict when there is none."""
+    """What was live before: the newest earlier target that may still go live. Raises Conflict when there is none."""
+    now = timezone.now()
     for move in channel.moves.select_related("to_approval__revision", "to_approval__model").order_by(
         "-number"
     ):
         candidate = move.to_approval
-        if candidate.pk != channel.current_id and candidate.status == ApprovalStatus.ACTIVE:
+        alive = candidate.status == ApprovalStatus.ACTIVE and candidate.expires_at > now
+        if alive and candidate.pk != channel.current_id:
             return candidate
     raise Conflict(
         f"{channel.name} has no earlier revision that is still approved, so there is nothing to roll back to. "

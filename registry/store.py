@@ -94,7 +94,7 @@ def open_blob(sha256: str) -> IO[bytes]:
         return os.fdopen(os.open(path_of(sha256), os.O_RDONLY | os.O_NOFOLLOW), "rb")
     except OSError as error:
         raise IntegrityFailure(
-            f"The file {sha256[:12]}… is missing from the store or is not a plain file. It is not served; "
+            f"The file {sha256[:12]} is missing from the store or is not a plain file. It is not served; "
             "restore the store from its backup or run the intake again."
         ) from error
 
@@ -109,7 +109,7 @@ def verified(sha256: str, size: int) -> IO[bytes]:
     if digest.hexdigest() != sha256 or length != size:
         file.close()
         raise IntegrityFailure(
-            f"The stored file {sha256[:12]}… does not have the bytes that were approved. It is not served; "
+            f"The stored file {sha256[:12]} does not have the bytes that were approved. It is not served; "
             "run the intake again to fetch it anew."
         )
     file.seek(0)

@@ -84,9 +84,10 @@ class Reading:
         return [Fact(value, f"{source} @{self.at}")]
 
     def _card(self, lines: tuple[int, int] | None) -> str:
-        return (
-            f"README.md lines {lines[0]}-{lines[1]} @{self.at}" if lines else f"README.md header @{self.at}"
-        )
+        if lines is None:
+            return f"README.md header @{self.at}"
+        where = f"line {lines[0]}" if lines[0] == lines[1] else f"lines {lines[0]}-{lines[1]}"
+        return f"README.md {where} @{self.at}"
 
     def latest(self, kind: EvidenceKind) -> Evidence | None:
         return next((row for row in self.evidence if row.kind == kind), None)

@@ -11,6 +11,8 @@ from registry.models import Approval, Evidence, Revision
 from reviews.enums import ReviewStatus, Verdict
 from reviews.models import Answer, ReviewRequest
 
+TOLERATED_LOSS = 0.02  # accuracy points that count as noise of a golden set of some hundred examples
+
 
 @dataclass(frozen=True)
 class Line:
@@ -29,16 +31,17 @@ def readiness(
     answers: list[Answer],
     evidence: dict[str, Evidence],
     other_approvals: list[Approval],
+    incumbent: Evidence | None = None,
 ) -> list[Line]:
     """`request` is the newest review of the revision, `evidence` the newest by kind, `other_approvals` those of the model's
-    other revisions."""
+    other revisions, `incumbent` the evaluation of what production serves."""
     return [
         _card(request, answers),
         _licence(revision, answers),
         Line("Revision pinned", True, f"Commit {revision.short_sha} with the digest of every file."),
         _loads(evidence),
-        _measured(EvidenceKind.BENCHMARK, "Benchmark on named hardware", evidence),
-        _measured(EvidenceKind.EVALUATION, "Golden set", evidence),
+        _benchmark(evidence.get(EvidenceKind.BENCHMARK)),
+        _golden(evidence.get(EvidenceKind.EVALUATION), incumbent),
         _rollback(other_approvals),
         _code(revision),
     ]
@@ -83,21 +86,32 @@ def _loads(evidence: dict[str, Evidence]) -> Line:
     return Line("Loads in the inference wrapper", None, "Not tried yet.", "whoever starts a benchmark")
 
 
-def _measured(kind: EvidenceKind, title: str, evidence: dict[str, Evidence]) -> Line:
-    row = evidence.get(kind)
+def _benchmark(row: Evidence | None) -> Line:
+    title = "Benchmark on named hardware"
     if row is None:
-        missing = (
-            "No run on this revision yet."
-            if kind == EvidenceKind.BENCHMARK
-            else "No golden set has been run on it yet."
+        return Line(title, False, "No run on this revision yet.", "a submitter or reviewer, on this page")
+    return Line(title, True, f"{row.summary[:1].upper()}{row.summary[1:]}.", url=_run(row))
+
+
+def _golden(row: Evidence | None, incumbent: Evidence | None) -> Line:
+    """Met when it was run and is not clearly worse than what production serves, on the same golden set."""
+    title = "Golden set"
+    if row is None:
+        return Line(
+            title, False, "No golden set has been run on it yet.", "a submitter or reviewer, on this page"
         )
-        return Line(title, False, missing, "a submitter or reviewer, on this page")
-    return Line(
-        title,
-        True,
-        f"{row.summary[:1].upper()}{row.summary[1:]}.",
-        url=reverse("run_detail", args=[row.job_id]),
-    )
+    words = f"{row.summary[:1].upper()}{row.summary[1:]}."
+    if incumbent is None or incumbent.data["golden_set"]["sha256"] != row.data["golden_set"]["sha256"]:
+        return Line(title, True, words, url=_run(row))
+    before = incumbent.data["accuracy"]
+    if row.data["accuracy"] < before - TOLERATED_LOSS:
+        worse = f"{words} That is worse than what production serves ({before:.3f})."
+        return Line(title, False, worse, "the author of the model", _run(row))
+    return Line(title, True, f"{words} Production serves {before:.3f}.", url=_run(row))
+
+
+def _run(row: Evidence) -> str:
+    return reverse("run_detail", args=[row.job_id])
 
 
 def _rollback(others: list[Approval]) -> Line:

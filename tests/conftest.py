@@ -20,6 +20,7 @@ from django.test import TransactionTestCase
 
 if TYPE_CHECKING:  # models can be imported under settings only, and some tests run without (-p no:django)
     from tests.factories import Api, World
+    from tests.registry.hubs import Hub
 
 _flush = TransactionTestCase._fixture_teardown
 
@@ -53,7 +54,10 @@ def django_db_modify_db_settings(
 def own_folders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Nothing of a test lands in the data folder of the person who runs it."""
     if django_settings.configured:
-        request.getfixturevalue("settings").STORE_DIR = tmp_path / "store"
+        settings = request.getfixturevalue("settings")
+        settings.STORE_DIR = tmp_path / "store"
+        # A heart beats from its own connection, which would wait for the lock of the test's transaction.
+        settings.JOB_HEARTBEAT_S = 3600
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +89,15 @@ def api() -> Callable[..., Api]:
     from tests.factories import Api
 
     return Api.of
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A running sample Hub with one small model, and the settings pointed at it."""
+    from tests.registry.hubs import sample_hub
+
+    with sample_hub(tmp_path / "hub", monkeypatch) as running:
+        yield running
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from registry.services.channels import move_channel, roll_back_channel
 from registry.views.pages import page_of, try_on_form
 
 FRESH_S = 60
+# Both forms are on one page and have the same field names: each label needs its own field.
+MOVE_IDS, ROLLBACK_IDS = "id_move_%s", "id_rollback_%s"
 
 
 def channel_rows(channels: Iterable[Channel]) -> list[dict[str, Any]]:
@@ -80,8 +82,8 @@ def _context(actor: Actor, channel: Channel, **forms: Any) -> dict[str, Any]:
     )
     earlier = candidates.filter(pk__in=[m.to_approval_id for m in moves])
     move_form, rollback_form = (
-        forms.get("move_form") or MoveForm(),
-        forms.get("rollback_form") or RollbackForm(),
+        forms.get("move_form") or MoveForm(auto_id=MOVE_IDS),
+        forms.get("rollback_form") or RollbackForm(auto_id=ROLLBACK_IDS),
     )
     move_form.choose_among(candidates)
     rollback_form.choose_among(earlier)
@@ -155,9 +157,11 @@ def _act(request: HttpRequest, pk: int, form: Any, name: str, action: Action) ->
 
 @access(post=member(Scope.RELEASE))
 def channel_move(request: HttpRequest, pk: int) -> HttpResponse:
-    return _act(request, pk, MoveForm(request.POST), "move_form", Action.MOVE_CHANNEL)
+    form = MoveForm(request.POST, auto_id=MOVE_IDS)
+    return _act(request, pk, form, "move_form", Action.MOVE_CHANNEL)
 
 
 @access(post=member(Scope.RELEASE))
 def channel_roll_back(request: HttpRequest, pk: int) -> HttpResponse:
-    return _act(request, pk, RollbackForm(request.POST), "rollback_form", Action.ROLL_BACK_CHANNEL)
+    form = RollbackForm(request.POST, auto_id=ROLLBACK_IDS)
+    return _act(request, pk, form, "rollback_form", Action.ROLL_BACK_CHANNEL)

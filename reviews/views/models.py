@@ -23,7 +23,7 @@ from registry.exceptions import DomainError
 from registry.forms import ReasonForm
 from registry.machines import APPROVAL
 from registry.models import Approval, AuditEvent, Channel, Evidence, Job, RegisteredModel, Revision
-from registry.permissions import Action, can, reason_against
+from registry.permissions import Action, reason_against
 from registry.rendering import card_html
 from registry.services.approvals import change_approval
 from registry.views.channels import channel_rows
@@ -98,7 +98,6 @@ def model_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "revisions": rows,
         "channels": channel_rows(channels),
         "snippets": _snippets(model, channels),
-        "can_submit": can(actor, Action.SUBMIT_MODEL),
     }
     return render(request, "registry/model_detail.html", context)
 
@@ -157,7 +156,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
     mine = {kind: row for (owner, kind), row in evidence.items() if owner == revision.pk}
     before = others[0].revision if others else None
     jobs = queries.jobs_of(actor).filter(subject__startswith=f"revision:{revision.pk}:").order_by("-pk")[:10]
-    lines = readiness(revision, review, answers, mine, others)
+    lines = readiness(revision, review, answers, mine, others, _of(evidence, incumbent))
     votes = list(review.votes.select_related("reviewer")) if review else []
     for vote in votes:
         vote.verdict, vote.comment, vote.by = vote.get_decision_display(), vote.reason, vote.reviewer  # type: ignore[attr-defined]
@@ -309,9 +308,11 @@ def _actions(actor: Actor, revision: Revision, approval: Approval | None) -> lis
         if approval and APPROVAL.allows(approval.status, action):
             needed = Action.REVOKE_APPROVAL if action in ("revoke", "retire") else Action.SUSPEND_APPROVAL
             reason = reason_against(actor, needed)
+            # Several on one page: each label needs its own field.
+            form = ReasonForm(auto_id=f"id_{action}_%s")
             found.append(
                 {"label": label, "url": reverse("approval_change", args=[approval.pk, action]), "method": "post",
-                 "allowed": not reason, "reason": reason, "tone": tone, "consequence": consequence, "form": ReasonForm()}
+                 "allowed": not reason, "reason": reason, "tone": tone, "consequence": consequence, "form": form}
             )  # fmt: skip
     return found
 

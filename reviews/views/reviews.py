@@ -94,7 +94,7 @@ def review_lookup(request: HttpRequest) -> HttpResponse:
     preview: dict[str, Any] | None = None
     if typed:
         try:
-            found = submissions.look_up(actor=actor, model_id=typed)
+            found = submissions.look_up(actor=actor, model_id=typed, revision=request.GET.get("revision", ""))
             formats = sorted(
                 {f.path.rsplit(".", 1)[-1] for f in found.files if f.path.endswith((".safetensors", ".bin"))}
             )
@@ -153,7 +153,7 @@ def _actions(actor: Actor, review: ReviewRequest, missing: list[str]) -> list[di
     deciding_reason = permissions.reason_against(permissions.check_decide, actor, review)
     blocking = [sentence for sentence in missing if not sentence.startswith("Write the conditions")]
     approve_reason = deciding_reason or (
-        f"{len(blocking)} things are still missing, see above." if blocking else ""
+        f"{len(blocking)} things are still missing; see the list." if blocking else ""
     )
     found: list[dict[str, Any]] = []
     if review.status == ReviewStatus.IN_REVIEW:
@@ -278,9 +278,13 @@ def review_answer(request: HttpRequest, pk: int, key: str) -> HttpResponse:
     if frozen is None:
         raise InvalidInput(f"The checklist has no item {key[:40]!r}.", code="unknown_item")
     form, status = AnswerForm(request.POST, prefix=key), 200
+    seen, before = request.POST.get("content_sha256", ""), deciding.content_sha256(review)
     if form.is_valid():
         _, status = try_on_form(form, _save(actor, pk, key, form.cleaned_data))
     context = _context(actor, _request(actor, pk), bound={key: form})
+    if context["decision_form"] and seen != before:
+        # Somebody else changed an answer that this page does not show: a decision from it must still be refused.
+        context["decision_form"].initial["content_sha256"] = seen
     context["item"] = next(item for item in context["items"] if item["key"] == key)
     return render(
         request, "reviews/_answer_saved.html", context, status=422 if status or form.errors else 200
@@ -304,7 +308,11 @@ def _decision(
         return redirect("review_detail", pk)
     for error in form.non_field_errors():
         messages.error(request, str(error))
-    return _page(request, _request(actor, pk), status, decision_form=form)
+    review = _request(actor, pk)
+    form.data = form.data.copy()
+    # The page below shows the answers as they are now, so the next decision is one on these.
+    form.data["content_sha256"] = deciding.content_sha256(review)
+    return _page(request, review, status, decision_form=form)
 
 
 @access(post=member(Scope.REVIEW))

@@ -42,6 +42,15 @@ document.addEventListener("htmx:afterSettle", () => {
   }
   announce();
 });
+// Signed out meanwhile. A poll of this very page goes to sign in and comes back; anything else has typing beside it,
+// and its address is no page to come back to.
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  const { xhr, requestConfig, pathInfo } = event.detail;
+  if (xhr.status !== 401) return;
+  if (requestConfig.verb === "get" && pathInfo.requestPath === location.pathname) return;
+  event.preventDefault();
+  failed("You have been signed out, so this was not saved. Copy what you typed, then reload the page to sign in again.");
+});
 document.addEventListener("htmx:responseError", (event) => {
   const status = event.detail.xhr.status;
   if (status === 401 || status === 403) {

@@ -57,9 +57,25 @@ def test_taken_port_gives_way_to_the_next_and_says_so() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        found = free_port(port, "the web", said.append, not_these=frozenset({port + 1}))
-    assert found > port + 1
-    assert said == [f"Port {port} is taken, so the web gets {found}."]
+        found = free_port(port, "the web", said.append)
+    assert found.number > port
+    assert said == [f"Port {port} is taken, so the web gets {found.number}."]
+    found.release()
+
+
+def test_port_is_ours_before_its_server_starts_and_a_sharing_server_is_seen() -> None:
+    first = free_port(18_000, "the web", print)
+    second = free_port(first.number, "the web", print)
+    assert second.number > first.number
+    second.release()
+    with socket.socket() as granian:  # its workers share their port
+        granian.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        granian.bind(("127.0.0.1", first.number))
+        granian.listen()
+        first.release()
+        third = free_port(first.number, "the web", print)
+        assert third.number > first.number
+        third.release()
 
 
 def test_no_free_port_is_refused_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

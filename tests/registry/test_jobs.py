@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
+from config import env
 from inference.publishing import publish_evidence
 from registry import jobs
 from registry.enums import EvidenceKind, JobKind, JobState
@@ -399,7 +400,10 @@ def test_celery_settings_are_the_ones_that_lose_nothing(settings: Settings) -> N
     options = conf.broker_transport_options
     assert options["visibility_timeout"] > 2 * settings.JOB_TIMEOUT_S - 1
     assert (options["unacked_restore_interval"], options["unacked_restore_throttle"]) == (10, 1)
-    assert settings.JOB_HEARTBEAT_S * 2 < settings.JOB_LEASE_S
+    defaults = {
+        name: int(env.SETTINGS[name].default) for name in ("ASSAY_JOB_HEARTBEAT_S", "ASSAY_JOB_LEASE_S")
+    }
+    assert defaults["ASSAY_JOB_HEARTBEAT_S"] * 2 < defaults["ASSAY_JOB_LEASE_S"]
     assert {entry["task"] for entry in conf.beat_schedule.values()} >= {
         "registry.sweep_jobs",
         "registry.expire_approvals",

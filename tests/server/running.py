@@ -74,7 +74,7 @@ class Caller:
             answer = self.predict(model=model)
             return answer.status_code == 200 and bool(answer.json()["commit_sha"] == sha)
 
-        eventually(answers, f"{sha[:4]} never answered")
+        eventually(answers, f"{sha[:4]} never answered", seconds=30)
 
 
 @contextmanager

@@ -42,7 +42,9 @@ def light_load(caller: Caller, callers: int = 3) -> Iterator[list[tuple[int, str
 
 
 def test_swap_and_rollback_under_load_fail_no_request(world: World) -> None:
-    with inference_server(world.url, world.cache) as caller:
+    # Patient limits: a machine that stands still for seconds is not what is tested.
+    limits = {"max_wait_s": 30.0, "deadline_s": 30.0}
+    with inference_server(world.url, world.cache, limits=limits) as caller:
         caller.wait_ready()
         with light_load(caller) as answers:
             for version in ("v2", "v1", "v2", "v3", "v2"):
@@ -51,9 +53,9 @@ def test_swap_and_rollback_under_load_fail_no_request(world: World) -> None:
                 caller.wait_revision(SHA[version])
                 # After the first answer of the new revision there is none of an old one.
                 mark = len(answers) + 3
-                eventually(lambda mark=mark: len(answers) > mark + 10, "the load went on")  # type: ignore[misc]
+                eventually(lambda mark=mark: len(answers) > mark + 10, "the load went on", seconds=30)  # type: ignore[misc]
                 assert {sha for _, sha in answers[mark : mark + 10]} == {SHA[version]}
-        assert {status for status, _ in answers} == {200}
+        assert [answer for answer in answers if answer[0] != 200] == []
         assert len(answers) > 50
 
 
