@@ -396,7 +396,8 @@ def download(
 def _given_up(trouble: Exception, path: str, received: int, size: int, failures: int) -> HubError:
     if isinstance(trouble, _Busy) and trouble.status == 429:
         return HubUnreachable(
-            "The Hub says: too many requests, and asks for more patience than a file has. Try again in a few minutes.",
+            "The Hub says: too many requests. Try again in a few minutes "
+            f"(it asks to wait {trouble.wait_s:.0f} seconds).",
             code="hub_busy",
         )
     if isinstance(trouble, _Busy):

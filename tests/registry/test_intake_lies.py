@@ -268,7 +268,7 @@ def test_too_many_requests_for_ever_ends(lying: Lying, settings: Any) -> None:
 def test_retry_after_of_a_day_is_not_waited_for(lying: Lying) -> None:
     lying.tell(status=429, retry_after_s=86400)
     began = time.monotonic()
-    assert lying.refuses("more patience than a file has").error_code == "hub_busy"
+    assert lying.refuses("it asks to wait 86400 seconds").error_code == "hub_busy"
     assert time.monotonic() - began < 15
 
 
