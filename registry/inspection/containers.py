@@ -71,6 +71,7 @@ _TEXT_MAGIC = {
     "zlib",
     "dex",
 }  # could begin an honest text
+_ODD = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _GLOBAL_NAME = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
 _IMPORTING = {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
 _CALLING = {"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"}
@@ -93,8 +94,7 @@ def is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     # a vocabulary may list the control characters themselves, so a handful is no proof
-    odd = sum(1 for c in text if ord(c) < 32 and c not in "\t\n\r\f\x0b\x1b")
-    return odd <= max(64, len(text) // 100)
+    return len(_ODD.findall(text)) <= max(64, len(text) // 100)
 
 
 def sniff(file: SourceFile) -> Kind | None:
