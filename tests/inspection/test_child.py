@@ -39,7 +39,7 @@ def test_environment_of_the_child_holds_no_secret(monkeypatch: pytest.MonkeyPatc
 
 
 def test_memory_limit_ends_the_inspection(settings: Any) -> None:
-    settings.INSPECTION_MEMORY_MB = 200
+    settings.INSPECTION_MEMORY_MB = 120
     vocabulary = {f"token{n}": n for n in range(600_000)}
     large = json.dumps({"model": {"type": "WordLevel", "vocab": vocabulary}}).encode()
     with pytest.raises(JobFailed, match=r"memory|stopped with code"):
