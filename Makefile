@@ -4,7 +4,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 
 # Folders that hold our Python.
-CODE := config registry inference reviews tests tools $(wildcard benchmarks)
+CODE := config registry inference reviews cli tests tools $(wildcard benchmarks)
 # Every test runs on SQLite; on PostgreSQL run those whose code touches a database. The rest would only be repeated: the
 # engine, the server and the sample Hub know none, and the browser sees the pages that tests/pages asks for on both.
 NO_DATABASE := $(addprefix tests/,engine server sample_hub sample_model browser)

@@ -59,9 +59,27 @@ def mode(name: str, value: str) -> str:
     return value
 
 
+def acceleration(name: str, value: str) -> str:
+    """Empty, `sendfile`, or `accel:/an/internal/location/` (nginx)."""
+    if value in ("", "sendfile") or (value.startswith("accel:/") and value.endswith("/")):
+        return value
+    raise ImproperlyConfigured(
+        f"{name} is {value!r}; leave it empty, or write sendfile, or accel:/assay-store/ (the internal location of nginx)."
+    )
+
+
 def folder(name: str, value: str) -> Path:
     path = Path(value)
     return path if path.is_absolute() else BASE_DIR / path
+
+
+def optional_file(name: str, value: str) -> Path | None:
+    if not value:
+        return None
+    path = folder(name, value)
+    if not path.is_file():
+        raise ImproperlyConfigured(f"{name} names {path}, which is not a file. Write the path of a PEM file.")
+    return path
 
 
 SETTINGS: dict[str, Setting] = {
@@ -138,6 +156,14 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             "ASSAY_INSPECTION_MEMORY_MB", "2048", integer, "Memory of the inspection's child process, in MiB."
         ),
+        Setting(
+            "ASSAY_ACCEL",
+            "",
+            acceleration,
+            "Lets the front server send the bytes of /hub: `accel:/assay-store/` (nginx) or `sendfile`; see docs/hub.md.",
+        ),
+        Setting("ASSAY_SCRUB_S", "3600", integer, "Seconds between scrubs, which re-hash stored files."),
+        Setting("ASSAY_SCRUB_BUDGET_S", "60", integer, "Seconds that one scrub may re-hash."),
         Setting("ASSAY_JOB_LEASE_S", "60", integer, "Seconds a worker owns a job without a heartbeat."),
         Setting("ASSAY_JOB_HEARTBEAT_S", "15", integer, "Seconds between heartbeats of a running job."),
         Setting("ASSAY_JOB_SWEEP_S", "30", integer, "Seconds between sweeps for lost jobs."),
@@ -147,6 +173,12 @@ SETTINGS: dict[str, Setting] = {
             "8192",
             integer,
             "Address space of a model child process, in MiB; 0 is none.",
+        ),
+        Setting(
+            "ASSAY_SIGNING_KEY",
+            "",
+            optional_file,
+            "Path of the Ed25519 private key (PEM) that signs lock files. Embedded mode makes one in the data folder.",
         ),
         Setting("ASSAY_COOKIE_SECURE", "", text, "true or false; empty follows the mode (production: true)."),
         Setting("ASSAY_LOG_LEVEL", "INFO", text, "Level of the log (DEBUG, INFO, WARNING, ERROR)."),

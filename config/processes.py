@@ -59,7 +59,7 @@ PROCESSES: dict[str, Process] = {
         ),
         Process(
             "worker",
-            _words("celery -A config worker -Q short,cpu --concurrency 2 --loglevel INFO"),
+            _words("celery -A config worker -Q short,cpu --concurrency 3 --loglevel INFO"),
             "Intake, benchmarks and evaluations; model code runs in children of it.",
             # TERM would wait for the longest job; this gives it the soft shutdown's time, then it runs again.
             env={"REMAP_SIGTERM": "SIGQUIT"},

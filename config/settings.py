@@ -246,10 +246,11 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 JOB_TIMEOUT_S: int = env.read("ASSAY_JOB_TIMEOUT_S")
-CELERY_TASK_SOFT_TIME_LIMIT = JOB_TIMEOUT_S + 60
-CELERY_TASK_TIME_LIMIT = JOB_TIMEOUT_S + 90
+# The child has JOB_TIMEOUT_S of its own; before it starts, a measurement may wait for others on the same machine.
+CELERY_TASK_SOFT_TIME_LIMIT = 3 * JOB_TIMEOUT_S + 60
+CELERY_TASK_TIME_LIMIT = 3 * JOB_TIMEOUT_S + 90
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": max(7200, 2 * JOB_TIMEOUT_S),
+    "visibility_timeout": max(7200, 4 * JOB_TIMEOUT_S),
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
     "socket_timeout": 30,
@@ -280,6 +281,11 @@ MAX_FILES: int = env.read("ASSAY_MAX_FILES")
 INSPECTION_TIMEOUT_S: int = env.read("ASSAY_INSPECTION_TIMEOUT_S")
 INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
 STORE_DIR = DATA_DIR / "store"
+SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
+KEYS_DIR = DATA_DIR / "keys"
+ACCEL: str = env.read("ASSAY_ACCEL")
+SCRUB_S: int = env.read("ASSAY_SCRUB_S")
+SCRUB_BUDGET_S: int = env.read("ASSAY_SCRUB_BUDGET_S")
 CHILD_MEMORY_MB: int = env.read("ASSAY_CHILD_MEMORY_MB")
 
 LOGGING: dict[str, Any] = {

@@ -10,7 +10,6 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from registry.access import ANYONE, MEMBER, access, rules
-from registry.gateway.views import resolve
 
 
 @access(get=ANYONE)
@@ -40,7 +39,7 @@ urlpatterns: list[Any] = [
     path("", include("reviews.urls")),
     path("", include("registry.urls")),
     path("", include("inference.urls")),
-    path("hub/<str:org>/<str:name>/resolve/<sha:commit_sha>/<path:path>", resolve, name="hub_resolve"),
+    path("hub/", include("registry.gateway.urls")),
     path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
 ]

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from django.conf import settings
 
+from inference.machine import alone
 from registry import store
 from registry.exceptions import JobFailed
 from registry.jobs import Running
@@ -72,7 +73,8 @@ def run_child(running: Running, revision: Revision, kind: str, params: dict[str,
                 "limits": {"memory_mb": settings.CHILD_MEMORY_MB or None, "cpu_s": settings.JOB_TIMEOUT_S},
                 "params": params,
             }
-            return _watch(running, order, home)
+            with alone(running):
+                return _watch(running, order, home)
         finally:
             shutil.rmtree(home, ignore_errors=True)
 

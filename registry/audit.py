@@ -37,6 +37,8 @@ SENTENCES: dict[str, str] = {
     "channel.rolled_back": "{actor} rolled {channel} of {model_id} back to {sha}: {reason}",
     "evidence.published": "{kind} of {model_id}@{sha} finished: {summary}",
     "golden_set.created": "{actor} added the golden set {name} ({examples} examples)",
+    "integrity.failed": "A stored file of {model_id}@{sha} is damaged and is not served: {path} ({found})",
+    "integrity.restored": "A damaged file of {model_id}@{sha} is whole again: {path}",
     "job.cancelled": "{actor} cancelled {title}",
     "job.failed": "{title} failed: {error}",
     "job.requested": "{actor} asked for {title}",

@@ -45,8 +45,9 @@ def approved(actor: Actor, model_id: str, channel: str = "", commit_sha: str = "
     Raises NotFound with the reason a person understands, Conflict when the answer would be a guess.
     """
     if commit_sha:
-        rows = _rows(actor, model_id).filter(revision__commit_sha=commit_sha).order_by("-approved_at")
-        if found := rows.first():
+        rows = _rows(actor, model_id).filter(revision__commit_sha=commit_sha)
+        # "active" sorts before "deprecated": a commit approved twice is served by its better approval.
+        if found := rows.order_by("status", "-approved_at").first():
             return found, ""
         raise _why_not(actor, model_id, commit_sha=commit_sha)
     live = hot_path.live_approval(actor.in_team, model_id, channel or DEFAULT_CHANNEL)
@@ -54,6 +55,13 @@ def approved(actor: Actor, model_id: str, channel: str = "", commit_sha: str = "
         return live, channel or DEFAULT_CHANNEL
     if channel:
         raise _why_not(actor, model_id, channel=channel)
+    withdrawn = Channel.objects.filter(
+        model__team=actor.team, model__model_id=model_id, name=DEFAULT_CHANNEL, current__isnull=False
+    )
+    if withdrawn.exists():
+        # What production pointed at was suspended, revoked or has expired. Another approval, perhaps made for another
+        # environment, must not take its place before a person has moved the channel.
+        raise _why_not(actor, model_id, channel=DEFAULT_CHANNEL)
     rows = _rows(actor, model_id)
     several = list(rows.filter(status=ApprovalStatus.ACTIVE)[:2])
     if len(several) == 1:
@@ -68,22 +76,24 @@ def approved(actor: Actor, model_id: str, channel: str = "", commit_sha: str = "
 
 
 def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str = "") -> NotFound:
-    """Finds out, off the hot path, why there is nothing to give."""
-    where = f"Ask about it at {settings.PUBLIC_URL}/models/."
+    """Finds out, off the hot path, why there is nothing to give, and names the page where it can be changed."""
     model = RegisteredModel.objects.filter(team=actor.team, model_id=model_id).first()
     if model is None:
         return NotFound(
             f"{model_id} was never submitted by your team. Submit it for review at {settings.PUBLIC_URL}/reviews/new/.",
             code="model_unknown",
         )
+    where = f"See {settings.PUBLIC_URL}/models/{model.pk}/."
     if commit_sha:
         revision = Revision.objects.filter(model=model, commit_sha=commit_sha).first()
         if revision is None:
             return NotFound(
-                f"{model_id} has no revision {commit_sha[:12]} in Assay. {where}", code="revision_unknown"
+                f"{model_id} has no revision {commit_sha[:12]} in Assay. {where} "
+                f"Submit it for review at {settings.PUBLIC_URL}/reviews/new/.",
+                code="revision_unknown",
             )
         last = Approval.objects.filter(revision=revision).order_by("-approved_at").first()
-        state = f"its approval is {last.shown_status.label.lower()}" if last else "nobody has approved it"
+        state = f"its approval is {_state(last)}" if last else "nobody has approved it"
         return NotFound(
             f"{model_id}@{commit_sha[:7]} may not be used: {state}. See {settings.PUBLIC_URL}/revisions/{revision.pk}/.",
             code="not_approved",
@@ -96,17 +106,27 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
             )
             return NotFound(
                 f"{model_id} has no channel {channel!r}. "
-                + (f"It has: {names}." if names else "Nothing is live yet."),
+                + (f"It has: {names}. " if names else "Nothing is live yet. ")
+                + where,
                 code="channel_unknown",
             )
         return NotFound(
-            f"{channel} of {model_id} points at an approval that is {row.current.shown_status.label.lower()}. {where}",
+            f"{channel} of {model_id} points at an approval that is {_state(row.current)}. "
+            f"See {settings.PUBLIC_URL}/revisions/{row.current.revision_id}/.",
             code="not_approved",
         )
     return NotFound(
         f"{model_id} has no approved revision: its review is not decided, or was refused. {where}",
         code="not_approved",
     )
+
+
+def _state(approval: Approval) -> str:
+    """`revoked: the reason that was given`; an approval past its date reads as expired before the clock's job notes it."""
+    if approval.status in SERVED_STATUSES:
+        return "expired"
+    reason = approval.status_reason.strip().rstrip(".")
+    return approval.shown_status.label.lower() + (f": {reason}" if reason else "")
 
 
 def approval_payload(approval: Approval, channel: str) -> dict[str, Any]:

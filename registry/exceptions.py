@@ -74,6 +74,13 @@ class IntegrityFailure(DomainError):
     code = "integrity_error"
 
 
+class NotConfigured(DomainError):
+    """This installation lacks something that its operator must give it; the message says what."""
+
+    status = 503
+    code = "not_configured"
+
+
 class JobFailed(DomainError):
     """A job ended without a result; the message is what the person reads on its page."""
 

@@ -6,10 +6,15 @@ leaves either the whole file or nothing. Readers get bytes that were re-hashed, 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,14 +46,15 @@ def path_of(sha256: str) -> Path:
     return root() / sha256[:2] / sha256[2:4] / sha256
 
 
-def put(chunks: Iterable[bytes], *, size: int) -> Stored:
-    """Stores a stream of exactly `size` bytes.
+def put(chunks: Iterable[bytes], *, size: int, sha256: str = "") -> Stored:
+    """Stores a stream of exactly `size` bytes, and of digest `sha256` when that is given.
 
-    Raises IntegrityFailure as soon as the stream is longer than declared, or when it ends short; nothing is kept then.
+    Raises IntegrityFailure as soon as the stream is longer than declared, when it ends short, or when its digest is
+    another; nothing is kept then.
     """
     folder = root() / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
-    sha256, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    hashed, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     handle, name = tempfile.mkstemp(dir=folder)
     temporary = Path(name)
     try:
@@ -60,16 +66,18 @@ def put(chunks: Iterable[bytes], *, size: int) -> Stored:
                     raise IntegrityFailure(
                         f"The Hub declared {size} bytes and sent more.", code="longer_than_declared"
                     )
-                sha256.update(chunk)
+                hashed.update(chunk)
                 git.update(chunk)
                 file.write(chunk)
             if written != size:
                 raise IntegrityFailure(
                     f"The Hub declared {size} bytes and sent {written}.", code="shorter_than_declared"
                 )
+            digest = hashed.hexdigest()
+            if sha256 and digest != sha256:
+                raise IntegrityFailure("The bytes received are not the ones asked for.", code="wrong_bytes")
             file.flush()
             os.fsync(file.fileno())
-        digest = sha256.hexdigest()
         target = path_of(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.chmod(0o444)
@@ -89,18 +97,48 @@ def _sync_folder(folder: Path) -> None:
 
 
 def open_blob(sha256: str) -> IO[bytes]:
-    """Opens a blob without following links. Raises IntegrityFailure when it is missing or not a plain file."""
+    """Opens a blob without following links.
+
+    Raises IntegrityFailure; its detail `found` says what lies there: "nothing", "no_file" (a link, a folder, a pipe) or
+    "unreadable" (the system could not open it just now, which says nothing of the bytes).
+    """
     try:
-        return os.fdopen(os.open(path_of(sha256), os.O_RDONLY | os.O_NOFOLLOW), "rb")
+        # O_NONBLOCK: opening a named pipe would wait for ever for somebody to write into it.
+        file = os.fdopen(os.open(path_of(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     except OSError as error:
-        raise IntegrityFailure(
-            f"The file {sha256[:12]} is missing from the store or is not a plain file. It is not served; "
-            "restore the store from its backup or run the intake again."
-        ) from error
+        found = {
+            errno.ENOENT: "nothing",
+            errno.ENOTDIR: "nothing",
+            errno.ELOOP: "no_file",
+            errno.EISDIR: "no_file",
+            errno.ENXIO: "no_file",
+        }.get(error.errno or 0, "unreadable")
+        raise _not_served(sha256, found) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise _not_served(sha256, "no_file")
+    return file
+
+
+def _not_served(sha256: str, found: str) -> IntegrityFailure:
+    what = {
+        "nothing": "is missing from the store",
+        "no_file": "is not a plain file in the store",
+        "unreadable": "cannot be read from the store just now",
+        "wrong": "does not have the bytes that were approved",
+    }[found]
+    return IntegrityFailure(
+        f"The stored file {sha256[:12]} {what}. It is not served; "
+        "restore the store from its backup or run the intake again to fetch it anew.",
+        found=found,
+    )
 
 
 def verified(sha256: str, size: int) -> IO[bytes]:
-    """Opens a blob, re-hashes it through the same descriptor, and rewinds it. Raises IntegrityFailure on any other bytes."""
+    """Opens a blob, re-hashes it through the same descriptor, and rewinds it.
+
+    Raises IntegrityFailure on any other bytes (detail `found` is "wrong") and as `open_blob` does.
+    """
     file = open_blob(sha256)
     digest, length = hashlib.sha256(), 0
     while chunk := file.read(CHUNK):
@@ -108,12 +146,61 @@ def verified(sha256: str, size: int) -> IO[bytes]:
         length += len(chunk)
     if digest.hexdigest() != sha256 or length != size:
         file.close()
-        raise IntegrityFailure(
-            f"The stored file {sha256[:12]} does not have the bytes that were approved. It is not served; "
-            "run the intake again to fetch it anew."
-        )
+        raise _not_served(sha256, "wrong")
     file.seek(0)
     return file
+
+
+# What this process has re-hashed: digest -> what the file was then. Any write, rename, chmod or restore changes it.
+Print = tuple[int, int, int, int, int]
+_known: dict[str, Print] = {}
+_hashing: dict[str, threading.Lock] = {}
+_guard = threading.Lock()
+
+
+def _print_of(file: IO[bytes]) -> Print:
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def verified_once(sha256: str, size: int) -> IO[bytes]:
+    """Opens a blob that this process has re-hashed since it last changed, re-hashing it when it has not.
+
+    Raises IntegrityFailure as `verified` does. One hash at a time for a blob: clients that time out and come again while
+    a big file is being hashed wait for that hash and do not each start another.
+    """
+    file = open_blob(sha256)
+    if _known.get(sha256) == _print_of(file):
+        return file
+    file.close()
+    with _guard:
+        lock = _hashing.setdefault(sha256, threading.Lock())
+    with lock:
+        file = open_blob(sha256)
+        before = _print_of(file)
+        if _known.get(sha256) == before:
+            return file
+        file.close()
+        _known.pop(sha256, None)
+        file = verified(sha256, size)
+        after = _print_of(file)
+        # A file written within the clock's last tick could be written again with the same times: not remembered yet.
+        if before == after and time.time_ns() - after[4] > 20_000_000:
+            _known[sha256] = after
+        return file
+
+
+def forget() -> None:
+    """Empties this process's memory of re-hashed blobs, as a new process has it."""
+    _known.clear()
+
+
+def set_aside(sha256: str) -> None:
+    """Moves what lies under a digest and does not have it to `<store>/damaged/`: no reader can meet it any more."""
+    folder = root() / "damaged"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path_of(sha256).rename(folder / f"{sha256}.{time.time_ns()}")
 
 
 def discard(sha256: str) -> None:

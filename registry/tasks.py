@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.conf import settings
 
 from registry import jobs
-from registry.services import approvals
+from registry.services import approvals, integrity
 
 
 @shared_task(name="registry.run_job")
@@ -21,3 +22,13 @@ def sweep_jobs() -> dict[str, int]:
 @shared_task(name="registry.expire_approvals")
 def expire_approvals() -> int:
     return approvals.expire_approvals()
+
+
+@shared_task(name="registry.heal_blob")
+def heal_blob(sha256: str) -> str:
+    return integrity.heal(sha256)
+
+
+@shared_task(name="registry.scrub_store")
+def scrub_store() -> dict[str, int]:
+    return integrity.scrub(settings.SCRUB_BUDGET_S)

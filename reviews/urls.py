@@ -10,6 +10,7 @@ urlpatterns: list[Any] = [
     path("search/", home.search, name="search"),
     path("models/", models.model_list, name="model_list"),
     path("models/<int:pk>/", models.model_detail, name="model_detail"),
+    path("models/<int:pk>/lock/", models.model_lock, name="model_lock"),
     path("revisions/<int:pk>/", models.revision_detail, name="revision_detail"),
     path("revisions/<int:pk>/benchmark/", models.revision_benchmark, name="revision_benchmark"),
     path("revisions/<int:pk>/evaluate/<int:set_pk>/", models.revision_evaluate, name="revision_evaluate"),

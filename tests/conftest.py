@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # models can be imported under settings only, and some tests 
     from tests.factories import Api, World
     from tests.registry.hubs import Hub
 
-_flush = TransactionTestCase._fixture_teardown
+_TEARDOWN = "_fixture_teardown"  # a private name of Django's, which its type stubs do not list
+_flush = getattr(TransactionTestCase, _TEARDOWN)
 
 
 def _flush_without_rules(self: TransactionTestCase) -> None:
@@ -37,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if django_settings.configured:
         # A slow hash is a virtue in production and minutes in a test run.
         django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    TransactionTestCase._fixture_teardown = _flush_without_rules  # type: ignore[method-assign]
+    setattr(TransactionTestCase, _TEARDOWN, _flush_without_rules)
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +57,7 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if django_settings.configured:
         settings = request.getfixturevalue("settings")
         settings.STORE_DIR = tmp_path / "store"
+        settings.KEYS_DIR = tmp_path / "keys"
         # A heart beats from its own connection, which would wait for the lock of the test's transaction.
         settings.JOB_HEARTBEAT_S = 3600
 
@@ -73,6 +75,18 @@ def bells(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(run_job, "apply_async", ring)
     return rung
+
+
+@pytest.fixture(autouse=True)
+def notes_in_the_foreground(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads are counted by a thread; in a test that is one transaction, `consumers.flush()` writes what it counted."""
+    if django_settings.configured:
+        from registry import store
+        from registry.gateway import consumers
+
+        monkeypatch.setattr(consumers, "in_background", False)
+        monkeypatch.setattr(consumers, "_seen", {})
+        store.forget()
 
 
 @pytest.fixture
@@ -107,7 +121,7 @@ def raw() -> Callable[..., int]:
     def execute(sql: str, *params: Any) -> int:
         with connection.cursor() as cursor:
             cursor.execute(sql, params)
-            return cursor.rowcount
+            return int(cursor.rowcount)
 
     return execute
 

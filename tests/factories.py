@@ -144,7 +144,9 @@ class Api:
         answer = self.client.generic(method, url, data, content_type=content_type, headers=headers)
         is_json = answer.headers.get("Content-Type", "").startswith("application/json")
         content = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
-        return Answered(answer.status_code, json.loads(content) if is_json else None, answer.headers, content)
+        return Answered(
+            answer.status_code, json.loads(content) if is_json and content else None, answer.headers, content
+        )
 
     def get(self, path: str) -> Answered:
         return self.send("GET", path)

@@ -78,6 +78,28 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
         ]  # fmt: skip
 
 
+class ConsumerSerializer(serializers.Serializer[Any]):
+    """One token's use of a revision."""
+
+    token = serializers.CharField(help_text="The token's public id.")
+    token_name = serializers.CharField(allow_blank=True)
+    user = serializers.CharField()
+    team = serializers.CharField()
+    first_seen = serializers.DateTimeField()
+    last_seen = serializers.DateTimeField()
+    bytes = serializers.IntegerField()
+    files = serializers.IntegerField()
+
+
+class ApprovalChangedSerializer(ApprovalSerializer):
+    """`affected`: who has downloaded the revision and loses it now (suspend, revoke, retire), else empty."""
+
+    affected = ConsumerSerializer(many=True)
+
+    class Meta(ApprovalSerializer.Meta):
+        fields = [*ApprovalSerializer.Meta.fields, "affected"]
+
+
 class ApprovalAnswer(serializers.Serializer[Any]):
     """What `approved` answers; see docs/api.md for an example."""
 
@@ -93,6 +115,18 @@ class ApprovalAnswer(serializers.Serializer[Any]):
     approval = serializers.DictField()
     snippet = serializers.CharField(help_text="Ready to paste into Python.")
     review_url = serializers.CharField()
+
+
+class KeyAnswer(serializers.Serializer[Any]):
+    key_id = serializers.CharField(
+        help_text="First 16 hex digits of the SHA-256 of the public key's 32 bytes."
+    )
+    alg = serializers.CharField()
+    public_key_pem = serializers.CharField()
+
+
+class KeysAnswer(serializers.Serializer[Any]):
+    keys = KeyAnswer(many=True)
 
 
 class MoveSerializer(serializers.ModelSerializer[ChannelMove]):

@@ -7,11 +7,14 @@ _MODEL = "models/<str:org>/<str:name>"
 
 urlpatterns = [
     path("me", views.MeView.as_view()),
+    path("keys", views.KeysView.as_view()),
+    path("lock", views.LockView.as_view()),
     path("models", views.ModelListView.as_view()),
     path(_MODEL, views.ModelView.as_view()),
     path(f"{_MODEL}/approved", views.ApprovedView.as_view()),
     path(f"{_MODEL}/revisions", views.RevisionListView.as_view()),
     path(f"{_MODEL}/revisions/<sha:commit_sha>", views.RevisionView.as_view()),
+    path(f"{_MODEL}/revisions/<sha:commit_sha>/consumers", views.ConsumersView.as_view()),
     path(f"{_MODEL}/channels", views.ChannelListView.as_view()),
     path(f"{_MODEL}/channels/<slug:channel>", views.ChannelView.as_view()),
     path(f"{_MODEL}/channels/<slug:channel>/moves", views.ChannelMovesView.as_view()),

@@ -11,18 +11,21 @@ from django.db.models import Prefetch
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from registry import audit, consumption, jobs, permissions, queries
+from registry import audit, consumption, jobs, lock, permissions, queries, signing
 from registry.access import MEMBER, SERVICE, SIGNED_IN, member, rules
 from registry.actors import Actor
 from registry.api import serializers as s
 from registry.api.pagination import Pages
-from registry.enums import Scope
+from registry.api.rendering import LockNegotiation, LockYAMLRenderer
+from registry.enums import SERVED_STATUSES, Scope
 from registry.exceptions import InvalidInput
+from registry.gateway import consumers
 from registry.hub import check_model_id
 from registry.models import ApiToken, Approval, Channel, ChannelMove, RegisteredModel, Revision, ServedReplica
 from registry.services import approvals, channels, tokens
@@ -113,6 +116,65 @@ class ApprovedView(APIView):
         return Response(consumption.approval_payload(approval, channel))
 
 
+class KeysView(APIView):
+    access = rules(get=SIGNED_IN)
+
+    @extend_schema(responses=s.KeysAnswer, summary="Public keys that check this registry's signatures")
+    def get(self, request: Request) -> Response:
+        key = {
+            "key_id": signing.key_id(),
+            "alg": signing.ALGORITHM,
+            "public_key_pem": signing.public_key_pem(),
+        }
+        return Response({"keys": [key]})
+
+
+class LockView(APIView):
+    """`assay.lock.yaml`: YAML unless JSON is asked for; refusals are JSON in the one shape, always."""
+
+    access = rules(get=MEMBER)
+    renderer_classes = [LockYAMLRenderer, JSONRenderer]
+    content_negotiation_class = LockNegotiation
+
+    @extend_schema(
+        summary="A signed lock file for models of my team",
+        parameters=[
+            OpenApiParameter(
+                "model",
+                OpenApiTypes.STR,
+                many=True,
+                required=True,
+                description="org/name; repeat it for more.",
+            ),
+            OpenApiParameter(
+                "channel", OpenApiTypes.STR, description="Default: production, else the only approval."
+            ),
+        ],
+        responses={
+            200: OpenApiTypes.OBJECT,
+            (404, "application/json"): s.ErrorAnswer,
+            (409, "application/json"): s.ErrorAnswer,
+            (422, "application/json"): s.ErrorAnswer,
+        },
+    )
+    def get(self, request: Request) -> Response:
+        asked = request.query_params
+        if unknown := sorted(set(asked) - {"model", "channel", "format"}):
+            raise InvalidInput(
+                f"Unknown parameter {unknown[0][:40]!r}. Known: model, channel, format.", code="bad_parameter"
+            )
+        if asked.get("format", "yaml") not in ("yaml", "json"):
+            raise InvalidInput("format is yaml or json.", code="bad_parameter")
+        document = lock.lock_of(actor_in(request), asked.getlist("model"), asked.get("channel", ""))
+        disposition = f'attachment; filename="{lock.FILE_NAME}"'
+        is_yaml = isinstance(request.accepted_renderer, LockYAMLRenderer)
+        return Response(document, headers={"Content-Disposition": disposition} if is_yaml else None)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), "application/json"
+        return super().handle_exception(exc)
+
+
 class RevisionListView(APIView):
     access = rules(get=MEMBER)
 
@@ -131,6 +193,18 @@ class RevisionView(APIView):
         rows = queries.revisions_of(actor_in(request)).prefetch_related("files__blob", "evidence")
         revision = queries.get_or_404(rows, model__model_id=id_of(org, name), commit_sha=commit_sha)
         return Response(s.RevisionDetailSerializer(revision).data)
+
+
+class ConsumersView(APIView):
+    access = rules(get=MEMBER)
+
+    @extend_schema(
+        responses=s.ConsumerSerializer(many=True), summary="Who has downloaded a revision, latest first"
+    )
+    def get(self, request: Request, org: str, name: str, commit_sha: str) -> Response:
+        rows = queries.revisions_of(actor_in(request))
+        revision = queries.get_or_404(rows, model__model_id=id_of(org, name), commit_sha=commit_sha)
+        return paged(request, consumers.consumers_of(revision, most=1000), s.ConsumerSerializer)
 
 
 def _approval(actor: Actor, model: RegisteredModel, commit_sha: str) -> Approval:
@@ -215,7 +289,7 @@ class ApprovalActionView(APIView):
 
     @extend_schema(
         request=s.ReasonInput,
-        responses=s.ApprovalSerializer,
+        responses=s.ApprovalChangedSerializer,
         summary="Suspend, resume, deprecate, retire or revoke",
     )
     def post(self, request: Request, pk: int, action: str) -> Response:
@@ -225,7 +299,11 @@ class ApprovalActionView(APIView):
         changed = approvals.change_approval(
             actor=actor, approval=approval, action=action, reason=data["reason"]
         )
-        return Response(s.ApprovalSerializer(changed).data)
+        lost = changed.status not in SERVED_STATUSES
+        affected = consumers.consumers_of(changed.revision) if lost else []
+        return Response(
+            {**s.ApprovalSerializer(changed).data, "affected": s.ConsumerSerializer(affected, many=True).data}
+        )
 
 
 class JobListView(APIView):

@@ -2,6 +2,7 @@ from registry.models.accounts import ApiToken, Membership, Team, User
 from registry.models.approvals import Approval, Channel, ChannelMove, ServedReplica
 from registry.models.artifacts import Blob, Evidence, RegisteredModel, Revision, RevisionFile
 from registry.models.audit import AccessEvent, AuditEvent, AuditHead
+from registry.models.downloads import Download
 from registry.models.jobs import Job
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Blob",
     "Channel",
     "ChannelMove",
+    "Download",
     "Evidence",
     "Job",
     "Membership",

@@ -41,6 +41,17 @@ class Blob(models.Model):
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.BigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
+    verified_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_index=True,
+        help_text="When the scrub last re-hashed it; empty: at intake only.",
+    )
+    damaged_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Found to be other bytes than its digest says; empty while all is well.",
+    )
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from inference.models import GoldenSet
 from inference.services.measurements import request_benchmark, request_evaluation
-from registry import audit, queries
+from registry import audit, lock, queries
 from registry.access import MEMBER, access, actor_of, member
 from registry.actors import Actor
 from registry.consumption import approval_payload
@@ -21,6 +21,7 @@ from registry.enums import SERVED_STATUSES, ApprovalStatus, EvidenceKind, Scope
 from registry.enums import STATUSES as APPROVAL_STATUSES
 from registry.exceptions import DomainError
 from registry.forms import ReasonForm
+from registry.gateway.consumers import affected_sentence, consumers_of
 from registry.machines import APPROVAL
 from registry.models import Approval, AuditEvent, Channel, Evidence, Job, RegisteredModel, Revision
 from registry.permissions import Action, reason_against
@@ -110,11 +111,10 @@ def _revision_status(review: ReviewRequest | None, approval: Approval | None) ->
 
 def _snippets(model: RegisteredModel, channels: list[Channel]) -> dict[str, str] | None:
     """Lines to paste, for what is live in production (else in the first channel)."""
-    live = [c for c in channels if c.current and c.current.status in SERVED_STATUSES]
-    live.sort(key=lambda c: (c.name != "production", c.name))
-    if not live or live[0].current is None:
+    live = _live_first(channels)
+    if live is None or live.current is None:
         return None
-    payload = approval_payload(live[0].current, live[0].name)
+    payload = approval_payload(live.current, live.name)
     auto = payload["snippet"].split(".")[0]
     tokenizer = f'AutoTokenizer.from_pretrained("{model.model_id}", revision="{payload["commit_sha"]}")'
     return {
@@ -123,12 +123,35 @@ def _snippets(model: RegisteredModel, channels: list[Channel]) -> dict[str, str]
             f"tokenizer = {tokenizer}\nmodel = {payload['snippet']}"
         ),
         "curl": (
-            f"curl {settings.INFERENCE_URL}/v1/predict/{model.model_id}@{live[0].name} \\\n"
+            f"curl {settings.INFERENCE_URL}/v1/predict/{model.model_id}@{live.name} \\\n"
             '  -H "Authorization: Bearer $ASSAY_TOKEN" \\\n'
             "  -H 'Content-Type: application/json' \\\n"
             '  -d \'{"inputs": ["Giao hàng nhanh, sẽ mua lại."]}\''
         ),
+        "lock": (
+            f"curl -fsS '{settings.PUBLIC_URL}/api/v1/lock?model={model.model_id}&channel={live.name}' \\\n"
+            f'  -H "Authorization: Bearer $ASSAY_TOKEN" -o {lock.FILE_NAME}\n\n'
+            f"assay verify --lock {lock.FILE_NAME} --registry {settings.PUBLIC_URL} --sources ."
+        ),
     }
+
+
+def _live_first(channels: list[Channel]) -> Channel | None:
+    """The channel that copy-paste lines speak of: production when it serves something, else the first that does."""
+    live = [c for c in channels if c.current and c.current.status in SERVED_STATUSES]
+    return min(live, key=lambda c: (c.name != "production", c.name), default=None)
+
+
+@access(get=MEMBER)
+def model_lock(request: HttpRequest, pk: int) -> HttpResponse:
+    """Downloads assay.lock.yaml for the revision that the page's lines name; refusals are the API's sentences."""
+    actor = actor_of(request)
+    model = queries.get_or_404(queries.models_of(actor), pk=pk)
+    live = _live_first(list(queries.channels_of(actor).filter(model=model)))
+    document = lock.lock_of(actor, [model.model_id], live.name if live else "")
+    answer = HttpResponse(lock.as_yaml(document), content_type="application/yaml; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{lock.FILE_NAME}"'
+    return answer
 
 
 @access(get=MEMBER)
@@ -168,6 +191,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
         "readiness_summary": f"{sum(line.ok is True for line in lines)} of {len(lines)} met",
         "evaluation": evaluation_context(mine.get(EvidenceKind.EVALUATION), _of(evidence, incumbent)),
         "benchmark": benchmark_context(mine.get(EvidenceKind.BENCHMARK)),
+        "consumers": consumers_of(revision),
         "files": list(revision.files.select_related("blob")),
         "card_html": card_html(revision.card_text),
         "labels": _labels(revision, before),
@@ -347,5 +371,8 @@ def approval_change(request: HttpRequest, pk: int, action: str) -> HttpResponse:
         messages.error(request, error.message)
     else:
         state = ApprovalStatus(changed.status).label.lower()
-        messages.success(request, f"{changed.revision} is {state} now.")
+        sentence = f"{changed.revision} is {state} now."
+        if changed.status not in SERVED_STATUSES:
+            sentence += f" {affected_sentence(consumers_of(changed.revision))}"
+        messages.success(request, sentence)
     return redirect("revision_detail", approval.revision_id)

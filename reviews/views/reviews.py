@@ -309,9 +309,10 @@ def _decision(
     for error in form.non_field_errors():
         messages.error(request, str(error))
     review = _request(actor, pk)
-    form.data = form.data.copy()
     # The page below shows the answers as they are now, so the next decision is one on these.
-    form.data["content_sha256"] = deciding.content_sha256(review)
+    typed = request.POST.copy()
+    typed["content_sha256"] = deciding.content_sha256(review)
+    form.data = typed
     return _page(request, review, status, decision_form=form)
 
 

@@ -58,10 +58,12 @@ def first_link(page: Page, pattern: str) -> str | None:
     return None
 
 
-def found_pages(page: Page) -> Iterator[tuple[str, str]]:
-    """(name, address) of every page that is there."""
-    yield from PAGES.items()
+def found_pages(page: Page, wanted: list[str]) -> Iterator[tuple[str, str]]:
+    """(name, address) of every wanted page that is there."""
+    yield from ((name, address) for name, address in PAGES.items() if name in wanted)
     for name, (address, patterns) in ROWS.items():
+        if name not in wanted:
+            continue
         for pattern in patterns.split():
             page.goto(address)
             address = first_link(page, pattern) or ""
@@ -96,9 +98,8 @@ def take(browser: Browser, *, web: str, out: Path, name: str, password: str, onl
     sign_in(page, name, password)
     out.mkdir(parents=True, exist_ok=True)
     made = []
-    for shown, address in list(found_pages(page)):
-        if not only or shown in only:
-            made += photograph(page, shown, address, out)
+    for shown, address in list(found_pages(page, only or [*PAGES, *ROWS])):
+        made += photograph(page, shown, address, out)
     page.context.close()
     return made
 

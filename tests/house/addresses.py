@@ -23,6 +23,8 @@ SAMPLES = {
     "sha": "f" * 40,
     "path": "config.json",
     "action": "suspend",
+    "name": "nobody",
+    "anything": "config.json",
 }
 
 

@@ -16,13 +16,31 @@ from tests.house.addresses import VERBS, Address, walk
 ADDRESSES = walk()
 OURS = [address for address in ADDRESSES if address.namespace != "admin"]
 
+_MODEL = "hub/api/models/<name:org>/<name:name>"
+HUB_READS = {
+    "hub/<name:org>/<name:name>/resolve/<name:revision>/<anything:path>", "hub/api/models", "hub/api/whoami-v2",
+    "hub/api/agent-harnesses", _MODEL, f"{_MODEL}/refs", f"{_MODEL}/commits/<name:revision>",
+    f"{_MODEL}/revision/<anything:revision>", f"{_MODEL}/tree/<name:revision>",
+    f"{_MODEL}/tree/<name:revision>/<anything:folder>",
+}  # fmt: skip
+HUB_FORMS = {f"{_MODEL}/paths-info/<name:revision>"}
+HUB_REFUSED = {
+    "hub/<anything:rest>", "hub/<name:org>/<name:name>/info/lfs/<anything:rest>", "hub/api/repos/<anything:rest>",
+    "hub/api/validate-yaml", f"{_MODEL}/commit/<name:revision>", f"{_MODEL}/preupload/<name:revision>",
+    f"{_MODEL}/xet-write-token/<name:revision>",
+}  # fmt: skip
+
 # The whole list of what a stranger may do. A new line here is a decision that somebody has to defend.
 OPEN_TO_ANYONE: dict[str, set[str]] = {
     "healthz": {"GET", "HEAD"},
     "login/": {"GET", "HEAD", "POST"},
-    # Hub clients read the Hub's own error codes, so this view keeps its door inside and answers 401 itself.
-    "hub/<str:org>/<str:name>/resolve/<sha:commit_sha>/<path:path>": {"GET", "HEAD"},
+    # Hub clients read the Hub's own error codes, so these keep their door inside and answer 401 themselves.
+    **{route: {"GET", "HEAD"} for route in HUB_READS},
+    **{route: {"POST"} for route in HUB_FORMS},
+    **{route: {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} for route in HUB_REFUSED},
 }
+# The one of them that tells a stranger something: that there is no harness to tell apart.
+HUB_WITHOUT_TOKEN = {"hub/api/agent-harnesses"}
 
 # These two answer in their own formats (YAML, a page), refusals included.
 OTHER_RENDERERS = {"api/v1/schema", "api/v1/docs"}
@@ -75,6 +93,19 @@ def test_stranger_is_kept_out(is_api: bool, status: int, db: None) -> None:
         if address.is_api == is_api and verb not in OPEN_TO_ANYONE.get(address.route, set())
     }
     assert len(found) > 40 and wrong(found, status) == {}
+
+
+def test_stranger_without_a_token_gets_401_from_every_hub_address(world: World) -> None:
+    """A browser's session counts for nothing there, so being signed in opens nothing and needs no CSRF check."""
+    client = Client(raise_request_exception=False, enforce_csrf_checks=True)
+    client.force_login(world.admin.user)
+    found = {
+        f"{verb} {address.url}": knock(client, address, verb)
+        for address in OURS
+        if address.route.startswith("hub/") and address.route not in HUB_WITHOUT_TOKEN
+        for verb in address.rules or {}
+    }
+    assert len(found) > 50 and wrong(found, 401) == {}
 
 
 def test_stranger_at_a_page_is_sent_to_sign_in_and_back(client: Client, db: None) -> None:
@@ -164,6 +195,7 @@ def test_session_writes_need_the_csrf_token(world: World) -> None:
     found = {
         f"{verb} {address.url}": knock(client, address, verb)
         for address in OURS
+        if not address.route.startswith("hub/")  # these never look at the session
         for verb in set(address.rules or {}) - {"GET", "HEAD"}
     }
     assert len(found) > 30 and wrong(found, 403) == {}

@@ -79,6 +79,7 @@ def test_embedded_start_makes_a_key_that_only_its_owner_reads(tmp_path: Path) ->
         ("ASSAY_DEBUG", "yes", "ASSAY_DEBUG is 'yes'; write true or false."),
         ("ASSAY_JOB_LEASE_S", "a minute", "ASSAY_JOB_LEASE_S is 'a minute'; write a whole number."),
         ("ASSAY_JOB_LEASE_S", "-1", "ASSAY_JOB_LEASE_S is -1; it cannot be negative."),
+        ("ASSAY_SIGNING_KEY", "/none.pem", "ASSAY_SIGNING_KEY names /none.pem, which is not a file."),
         ("ASSAY_MAX_FILES", "1e3", "ASSAY_MAX_FILES is '1e3'; write a whole number."),
     ],
 )

@@ -198,7 +198,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], N
             assert command == [sys.executable, "-m", "inference.engine.child"]
             return real([sys.executable, str(file)], **kwargs)
 
-        monkeypatch.setattr(child.subprocess, "Popen", start)
+        monkeypatch.setattr("inference.child.subprocess.Popen", start)
 
     return install
 

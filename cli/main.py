@@ -1,0 +1,199 @@
+"""`assay verify`: a lock file against its signature, a registry, local copies and Python sources.
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 something could not be checked (and nothing was found wrong).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cli import document, folders, output, sources
+from cli.document import Lock
+from cli.findings import CannotCheck, Finding, Report
+from cli.registry import Registry
+
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "text": output.as_text,
+    "json": output.as_json,
+    "sarif": output.as_sarif,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    report = verify(options)
+    text = FORMATS[options.format](report)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except UnicodeEncodeError:
+        sys.stdout.buffer.write(text.encode("utf-8"))
+    return report.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="assay", description="Checks models against what Assay has approved."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser(
+        "verify",
+        help="check a lock file, local copies and Python sources",
+        epilog="Exit codes: 0 nothing is wrong; 1 something is; 2 something could not be checked.",
+    )
+    verify.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="Python files or folders, as --sources"
+    )
+    verify.add_argument("--lock", type=Path, metavar="FILE", help="assay.lock.yaml (or its JSON)")
+    verify.add_argument(
+        "--registry", metavar="URL", help="ask this registry whether it still approves the lock"
+    )
+    verify.add_argument(
+        "--token-env",
+        default="ASSAY_TOKEN",
+        metavar="NAME",
+        help="variable with the token (default: ASSAY_TOKEN)",
+    )
+    verify.add_argument("--public-key", type=Path, metavar="FILE", help="PEM of the key that signed the lock")
+    verify.add_argument(
+        "--snapshot", action="append", default=[], metavar="[ORG/NAME=]DIR",
+        help="a folder with a locked model's files; name the model when the lock holds several",
+    )  # fmt: skip
+    verify.add_argument(
+        "--hf-cache", nargs="?", const="", metavar="DIR",
+        help="a Hugging Face cache; without DIR the one that huggingface_hub uses",
+    )  # fmt: skip
+    verify.add_argument(
+        "--partial", action="store_true", help="missing files of a local copy are notes, not errors"
+    )
+    verify.add_argument(
+        "--sources", nargs="+", default=[], type=Path, metavar="PATH", help="Python files or folders"
+    )
+    verify.add_argument("--strict", action="store_true", help="warnings fail, too")
+    verify.add_argument("--format", choices=sorted(FORMATS), default="text", help="default: text")
+    return parser
+
+
+def verify(options: argparse.Namespace) -> Report:
+    """Runs every check that was asked for; one that cannot be made does not stop the others."""
+    report = Report(strict=options.strict)
+    paths: list[Path] = [*options.sources, *options.paths]
+    asks_lock = options.registry or options.public_key or options.snapshot or options.hf_cache is not None
+    if not options.lock and asks_lock:
+        report.problems.append("--registry, --public-key, --snapshot and --hf-cache need --lock FILE.")
+    elif not options.lock and not paths:
+        report.problems.append("Nothing to check: give --lock FILE, --sources PATH, or both.")
+    if report.problems:
+        return report
+    lock = _check_lock(report, options) if options.lock else None
+    if lock is not None:
+        for given in options.snapshot:
+            _attempt(report, _check_snapshot, report, lock, given, options.partial)
+        if options.hf_cache is not None:
+            _attempt(report, _check_cache, report, lock, options.hf_cache, options.partial)
+    if paths and (lock is not None or not options.lock):
+        _check_sources(report, paths, lock)
+    return report
+
+
+def _attempt(report: Report, check: Callable[..., list[Finding]], *arguments: object) -> None:
+    try:
+        report.findings += check(*arguments)
+    except CannotCheck as problem:
+        report.problems.append(str(problem))
+
+
+def _check_lock(report: Report, options: argparse.Namespace) -> Lock | None:
+    """Signature first, for nothing else in the file is worth a look before; then its content, then the registry's word."""
+    name = str(options.lock)
+    registry = None
+    try:
+        raw = document.read_raw(options.lock)
+    except CannotCheck as problem:
+        report.problems.append(str(problem))
+        return None
+    try:
+        if options.registry:
+            registry = Registry(options.registry, os.environ.get(options.token_env, "").strip())
+    except CannotCheck as problem:
+        report.problems.append(str(problem))
+    _attempt(report, _signature, report, options, raw, registry)
+    try:
+        lock, findings = document.check_content(name, raw, datetime.now(UTC))
+    except CannotCheck as problem:
+        report.problems.append(str(problem))
+        return None
+    report.findings += findings
+    count = len(lock.models)
+    report.checked.append(f"{name}: {count} model{'s' if count != 1 else ''}")
+    if registry is not None:
+        _attempt(report, _ask, report, lock, registry)
+    return lock
+
+
+def _signature(
+    report: Report, options: argparse.Namespace, raw: dict[str, object], registry: Registry | None
+) -> list[Finding]:
+    name = str(options.lock)
+    pem: bytes | None = None
+    if options.public_key:
+        try:
+            pem = options.public_key.read_bytes()
+        except OSError as error:
+            raise CannotCheck(f"{options.public_key} cannot be read: {error.strerror or error}.") from error
+    elif registry is not None and document.signed_by(raw):
+        pem = registry.public_key(document.signed_by(raw))
+        if pem is None:
+            sentence = f"{registry.url} publishes no key {document.signed_by(raw)[:40]!r}, with which the lock is signed."
+            return [Finding("signature-unknown-key", sentence, name)]
+    found = document.check_signature(name, raw, pem)
+    if pem is not None and not found:
+        report.checked.append(f"signature by key {document.signed_by(raw)}")
+    return found
+
+
+def _ask(report: Report, lock: Lock, registry: Registry) -> list[Finding]:
+    found = registry.check(lock)
+    report.checked.append(f"the registry {registry.url}")
+    return found
+
+
+def _check_snapshot(report: Report, lock: Lock, given: str, partial: bool) -> list[Finding]:
+    model_id, has_id, folder = given.partition("=")
+    if has_id and model_id in lock.models:
+        model = lock.models[model_id]
+    elif len(lock.models) == 1:
+        model, folder = next(iter(lock.models.values())), given
+    else:
+        raise CannotCheck(
+            f"--snapshot {given}: the lock holds several models; write --snapshot org/name=DIR."
+        )
+    found = folders.check_snapshot(Path(folder), model, partial=partial)
+    report.checked.append(f"{folder} against {model.short}")
+    return found
+
+
+def _check_cache(report: Report, lock: Lock, given: str, partial: bool) -> list[Finding]:
+    cache = Path(given) if given else folders.default_cache(dict(os.environ))
+    found, compared = folders.check_cache(cache, lock, partial=partial)
+    report.checked.append(f"{cache}: {compared} locked snapshot{'s' if compared != 1 else ''}")
+    return found
+
+
+def _check_sources(report: Report, paths: list[Path], lock: Lock | None) -> None:
+    count = 0
+    for path in paths:
+        try:
+            files = sources.python_files([path])
+        except CannotCheck as problem:
+            report.problems.append(str(problem))
+            continue
+        count += len(files)
+        for file in files:
+            _attempt(report, sources.check_file, file, lock)
+    report.checked.append(f"{count} Python file{'s' if count != 1 else ''}")

@@ -1,0 +1,102 @@
+"""Which revision does this caller get for this name, and which of its files?
+
+no revision, `main`   what the channel `production` points at, else the only active approval
+a channel's name      what it points at
+40 hex digits         that commit, if its approval is active or deprecated
+anything else         refused: no branch, tag, short SHA or pull request of the upstream Hub means anything here
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from registry import consumption
+from registry.actors import Actor
+from registry.enums import ApprovalStatus, CodeAudit
+from registry.exceptions import InvalidInput, NotFound
+from registry.gateway.answers import one_line
+from registry.hub import check_model_id
+from registry.models import Approval, Revision, RevisionFile
+from registry.services.channels import NAME
+from registry.store import safe_path
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+MAIN = "main"
+AUDITED = (CodeAudit.PASSED, CodeAudit.WAIVED)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a name stands for, for one caller at one moment."""
+
+    approval: Approval
+    channel: str
+
+    @property
+    def revision(self) -> Revision:
+        return self.approval.revision
+
+    @property
+    def commit_sha(self) -> str:
+        return self.revision.commit_sha
+
+    @property
+    def model_id(self) -> str:
+        return self.approval.model.model_id
+
+    @property
+    def notice(self) -> str:
+        """What somebody who is served should know."""
+        if self.approval.status != ApprovalStatus.DEPRECATED:
+            return ""
+        reason = self.approval.status_reason.strip().rstrip(".")
+        return (
+            f"{self.model_id}@{self.commit_sha[:12]} is deprecated{': ' + reason if reason else ''}. "
+            f"It is still served; plan its replacement: {page_of(self.revision)}"
+        )
+
+
+def page_of(revision: Revision) -> str:
+    return f"{settings.PUBLIC_URL}/revisions/{revision.pk}/"
+
+
+def resolve(actor: Actor, model_id: str, revision: str) -> Given:
+    """Raises NotFound, Conflict or InvalidInput with the sentence that a person reads in the terminal."""
+    check_model_id(model_id)
+    if revision in ("", MAIN):
+        return Given(*consumption.approved(actor, model_id))
+    if COMMIT.fullmatch(revision):
+        return Given(*consumption.approved(actor, model_id, commit_sha=revision))
+    if NAME.fullmatch(revision):
+        return Given(*consumption.approved(actor, model_id, channel=revision))
+    raise NotFound(
+        f"{one_line(revision)[:60]!r} is no revision here. Ask for no revision, a channel (for example production) or the "
+        f"40 hex digits of an approved commit; {settings.PUBLIC_URL}/models/ lists them.",
+        code="revision_unknown",
+    )
+
+
+def hidden(revision: Revision, path: str) -> bool:
+    """Quarantined at intake, or code whose audit has not passed. Such a file does not exist for consumers."""
+    if path in revision.facts.get("formats", {}).get("quarantined", []):
+        return True
+    return path.lower().endswith(".py") and revision.code_audit not in AUDITED
+
+
+def files_of(given: Given) -> list[RevisionFile]:
+    """What is listed and served of a revision, by path. One query, one more when there is code."""
+    rows = RevisionFile.objects.filter(revision=given.revision.pk).select_related("blob").order_by("path")
+    return [file for file in rows if not hidden(given.revision, file.path)]
+
+
+def file_of(given: Given, path: str) -> RevisionFile | None:
+    """One listed file, None for any other name. Names are looked up, never opened."""
+    try:
+        safe_path(path)
+    except InvalidInput:
+        return None
+    file = RevisionFile.objects.select_related("blob").filter(revision=given.revision.pk, path=path).first()
+    return None if file is None or hidden(given.revision, path) else file

@@ -1,0 +1,88 @@
+"""The older clients, in an environment of their own (old_client.sh builds it once): other routes, the same answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from registry.services.approvals import change_approval
+from tests.factories import MODEL_ID, SHA_A, SHA_B
+from tests.gateway.scene import HubClient, Scene
+
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def old_python() -> str:
+    folder = ROOT / "var" / "cache" / "old-client"
+    made = subprocess.run(
+        [Path(__file__).with_name("old_client.sh"), folder, sys.executable],
+        capture_output=True, text=True, timeout=1800, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr[-2000:]
+    return str(folder / "bin" / "python")
+
+
+@pytest.fixture
+def old_client(client: HubClient, old_python: str) -> HubClient:
+    client.python = old_python
+    return client
+
+
+READ = f"""
+import json, huggingface_hub, transformers
+from pathlib import Path
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+api, m = HfApi(), {MODEL_ID!r}
+folder = Path(snapshot_download(m))
+model = AutoModelForSequenceClassification.from_pretrained(m)
+tokenizer = AutoTokenizer.from_pretrained(m)
+print(json.dumps({{
+    "versions": [transformers.__version__, huggingface_hub.__version__],
+    "sha": api.model_info(m, files_metadata=True).sha, "snapshot": folder.name,
+    "files": sorted(p.name for p in folder.iterdir()),
+    "pinned": Path(hf_hub_download(m, "config.json", revision={SHA_A!r})).parent.name,
+    "refs": {{b.name: b.target_commit for b in api.list_repo_refs(m).branches}},
+    "commits": [c.commit_id for c in api.list_repo_commits(m)], "listed": [i.id for i in api.list_models()],
+    "paths": [f.path for f in api.get_paths_info(m, ["config.json"])], "me": api.whoami()["name"],
+    "label": pipeline("text-classification", model=model, tokenizer=tokenizer)("good")[0]["label"],
+}}))
+"""
+
+
+def test_older_clients_get_the_approved_commit(old_client: HubClient, live_scene: Scene) -> None:
+    found = json.loads(old_client.python_says(READ).splitlines()[-1])
+    assert found["versions"] == ["4.57.6", "0.36.2"]
+    assert found["sha"] == found["snapshot"] == found["pinned"] == SHA_A
+    assert found["files"] == sorted(live_scene.approved.files.values_list("path", flat=True))
+    assert found["refs"] == {"main": SHA_A, "production": SHA_A} and found["commits"] == [SHA_A]
+    assert found["listed"] == [MODEL_ID] and found["paths"] == ["config.json"] and found["me"] == "viewer"
+    assert found["label"] in ("negative", "neutral", "positive")
+
+
+LOAD = "from transformers import AutoModelForSequenceClassification as A; A.from_pretrained({model!r}{more})"
+
+
+def test_older_clients_read_why_an_unapproved_commit_is_refused(
+    old_client: HubClient, live_scene: Scene
+) -> None:
+    said = old_client.python_fails(LOAD.format(model=MODEL_ID, more=f", revision={SHA_B!r}"))
+    assert "nobody has approved it" in said and f"/revisions/{live_scene.pending.pk}/" in said
+
+
+def test_older_clients_with_a_warm_cache_are_refused_after_revoking(
+    old_client: HubClient, live_scene: Scene
+) -> None:
+    old_client.python_says(LOAD.format(model=MODEL_ID, more=""))
+    for action in ("suspend", "revoke"):
+        change_approval(
+            actor=live_scene.world.admin, approval=live_scene.approval, action=action, reason="Leaked data"
+        )
+    said = old_client.python_fails(LOAD.format(model=MODEL_ID, more=""))
+    assert "is revoked: Leaked data" in said
