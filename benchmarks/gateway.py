@@ -246,7 +246,7 @@ def measure(folder: Path, megabytes: int, rounds: int) -> dict[str, Any]:
     api.mkdir(parents=True)
     (api / SHA).write_text(json.dumps(tree(files)), encoding="utf-8")
     configuration = nginx_configuration(folder, files, ports[0], ports[1], ports[2], data / "store")
-    accel = {**environment, "ASSAY_ACCEL": "/_store/"}
+    accel = {**environment, "ASSAY_ACCEL": "accel:/_store/"}
     seconds: dict[str, list[float]] = {"nginx": [], "gateway": [], "gateway behind nginx": []}
     with (
         started(["nginx", "-c", str(configuration)], environment, f"http://127.0.0.1:{ports[0]}/"),

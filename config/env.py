@@ -60,11 +60,11 @@ def mode(name: str, value: str) -> str:
 
 
 def acceleration(name: str, value: str) -> str:
-    """Empty, `sendfile`, or `accel:/an/internal/location/` (nginx)."""
-    if value in ("", "sendfile") or (value.startswith("accel:/") and value.endswith("/")):
+    """Empty, `sendfile`, or an internal location of nginx such as `/assay-store/`."""
+    if value in ("", "sendfile") or (value.startswith("/") and value.endswith("/")):
         return value
     raise ImproperlyConfigured(
-        f"{name} is {value!r}; leave it empty, or write sendfile, or accel:/assay-store/ (the internal location of nginx)."
+        f"{name} is {value!r}; leave it empty, or write sendfile, or the internal location of nginx, as /assay-store/."
     )
 
 
@@ -160,7 +160,7 @@ SETTINGS: dict[str, Setting] = {
             "ASSAY_ACCEL",
             "",
             acceleration,
-            "Lets the front server send the bytes of /hub: `accel:/assay-store/` (nginx) or `sendfile`; see docs/hub.md.",
+            "The front server sends the bytes of /hub: nginx's internal `/assay-store/` or `sendfile` (docs/hub.md).",
         ),
         Setting("ASSAY_SCRUB_S", "3600", integer, "Seconds between scrubs, which re-hash stored files."),
         Setting("ASSAY_SCRUB_BUDGET_S", "60", integer, "Seconds that one scrub may re-hash."),

@@ -71,14 +71,7 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """`handler404`: an unknown address answers in the API's shape, in the Hub's (a branch, a tag, a short SHA), or as a page.
-
-    Without `X-Error-Code` a Hub client with a warm cache would go on with what it has.
-    """
-    if request.path.startswith("/hub/"):
-        message = "Assay gives files by full commit only: /hub/{org}/{name}/resolve/{40-hex commit}/{path}."
-        headers = {"X-Error-Code": "RevisionNotFound", "X-Error-Message": message}
-        return JsonResponse({"error": message}, status=404, headers=headers)
+    """`handler404`: an unknown address under /api/ answers in the API's shape, any other as a page."""
     if request.path.startswith("/api/"):
         return JsonResponse(body("not_found", "There is nothing at this address."), status=404)
     return page_not_found(request, exception)

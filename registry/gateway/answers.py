@@ -33,7 +33,7 @@ class Refused(Exception):
         self.headers = headers or {}
 
     def answer(self) -> HttpResponse:
-        answer = JsonResponse({"error": self.message, "message": self.message}, status=self.status)
+        answer = JsonResponse({"error": self.message}, status=self.status)
         if self.code:
             answer["X-Error-Code"] = self.code
         answer["X-Error-Message"] = one_line(self.message)

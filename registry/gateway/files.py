@@ -161,7 +161,6 @@ def _handed_over(file: RevisionFile) -> HttpResponse:
     if settings.ACCEL == "sendfile":
         answer["X-Sendfile"] = str(path.absolute())
     else:
-        location = settings.ACCEL.removeprefix("accel:")
-        answer["X-Accel-Redirect"] = location + path.relative_to(store.root()).as_posix()
+        answer["X-Accel-Redirect"] = settings.ACCEL + path.relative_to(store.root()).as_posix()
     # The front server knows the length; one of ours would be that of this empty body.
     return answer

@@ -12,7 +12,7 @@ from functools import partial
 
 import httpx
 
-from reviews.demo import releasing, reviewing
+from reviews.demo import consuming, releasing, reviewing
 from reviews.demo.scene import Scene
 from reviews.demo.telling import Step, table
 
@@ -70,6 +70,11 @@ def steps(scene: Scene) -> list[Step]:
         step("The release manager tries to move production to v3: refused", releasing.move_to_rejected),
         step("An engineer asks which revision to use", releasing.ask_approved),
         step("... and is told why there is none of an unknown or rejected one", releasing.ask_unapproved),
+        step(
+            "An unmodified transformers, no revision named, gets the approved commit",
+            consuming.pipeline_without_revision,
+        ),
+        step("... and is refused v3 in the engineer's own terminal", consuming.pipeline_of_rejected),
         step("Another team asks: for them the model does not exist", releasing.ask_from_other_team),
         step("The admin rolls production back from the dashboard", releasing.roll_back),
         step("The next answers carry v1's commit", releasing.served, "v1"),

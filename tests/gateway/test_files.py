@@ -143,7 +143,7 @@ def test_everything_works_under_a_prefix(hub: Api, scene: Scene, settings: Any) 
 
 
 @pytest.mark.parametrize(
-    ("accel", "header"), [("accel:/assay-store/", "X-Accel-Redirect"), ("sendfile", "X-Sendfile")]
+    ("accel", "header"), [("/assay-store/", "X-Accel-Redirect"), ("sendfile", "X-Sendfile")]
 )
 def test_front_server_is_told_where_the_verified_bytes_lie(
     hub: Api, scene: Scene, settings: Any, accel: str, header: str

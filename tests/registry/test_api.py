@@ -62,6 +62,7 @@ OBJECTS: list[tuple[str, str, Any]] = [
     ("GET", "/models/{model}/approved", None),
     ("GET", "/models/{model}/revisions", None),
     ("GET", "/models/{model}/revisions/{sha}", None),
+    ("GET", "/models/{model}/revisions/{sha}/consumers", None),
     ("GET", "/models/{model}/channels", None),
     ("GET", "/models/{model}/channels/production", None),
     ("POST", "/models/{model}/channels/production/moves", {"commit_sha": SHA_A, "reason": "It is ours now"}),
