@@ -134,9 +134,28 @@ SETTINGS: dict[str, Setting] = {
             integer,
             "Seconds without a byte before the Hub counts as unreachable.",
         ),
+        Setting(
+            "ASSAY_HUB_MIN_KBPS", "64", integer, "Slowest average download that is waited for, in KiB/s."
+        ),
+        Setting("ASSAY_HUB_FILE_GRACE_S", "120", integer, "Seconds every file may take beyond that speed."),
+        Setting(
+            "ASSAY_HUB_RETRIES",
+            "5",
+            integer,
+            "Tries in a row without a new byte before a download is given up.",
+        ),
         Setting("ASSAY_MAX_FILE_MB", "20480", integer, "Largest single file of a revision, in MiB."),
         Setting("ASSAY_MAX_REVISION_MB", "51200", integer, "Largest revision in all, in MiB."),
         Setting("ASSAY_MAX_FILES", "1000", integer, "Most files in a revision."),
+        Setting(
+            "ASSAY_INSPECTION_TIMEOUT_S",
+            "120",
+            integer,
+            "Processor seconds the inspection of a revision may use.",
+        ),
+        Setting(
+            "ASSAY_INSPECTION_MEMORY_MB", "2048", integer, "Memory of the inspection's child process, in MiB."
+        ),
         Setting(
             "ASSAY_ACCEL",
             "",

@@ -272,9 +272,14 @@ JOB_MAX_ATTEMPTS = 3
 # --- The Hub, the store, the model children ----------------------------------------------------------------------------
 HUB_ENDPOINT: str = env.read("HF_ENDPOINT").rstrip("/")
 HUB_TIMEOUT_S: int = env.read("ASSAY_HUB_TIMEOUT_S")
+HUB_MIN_KBPS: int = max(1, env.read("ASSAY_HUB_MIN_KBPS"))
+HUB_FILE_GRACE_S: int = env.read("ASSAY_HUB_FILE_GRACE_S")
+HUB_RETRIES: int = env.read("ASSAY_HUB_RETRIES")
 MAX_FILE_BYTES: int = env.read("ASSAY_MAX_FILE_MB") * 1024 * 1024
 MAX_REVISION_BYTES: int = env.read("ASSAY_MAX_REVISION_MB") * 1024 * 1024
 MAX_FILES: int = env.read("ASSAY_MAX_FILES")
+INSPECTION_TIMEOUT_S: int = env.read("ASSAY_INSPECTION_TIMEOUT_S")
+INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
 STORE_DIR = DATA_DIR / "store"
 SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
 KEYS_DIR = DATA_DIR / "keys"

@@ -6,8 +6,11 @@ and takes short or upper-case SHAs for branch names; so we resolve, compare and 
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,14 +30,19 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers
 
 from registry.exceptions import HubError, HubNotFound, HubUnreachable, InvalidInput
+from registry.inspection import names
 
 CHUNK = 1024 * 1024
+COMMITS_READ = 2000  # of the default branch's history, to find out whether a commit belongs to it
+SCANNED_PATHS = 500
+MAX_JSON_BYTES = 32 * 1024 * 1024
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _MODEL_ID = re.compile(rf"{_PART}/{_PART}")
 _URL = re.compile(
     r"^(?:https?://)?[^/\s]+\.[^/\s]+/(?P<id>[^/\s]+/[^/\s]+)(?:/(?:tree|blob|commit)/(?P<rev>[^\s?#]+))?/?$"
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class HubRevision:
     license: str
     gated: bool
     committed_at: datetime | None
+    created_at: datetime | None = None
     files: list[HubFile] = field(default_factory=list)
 
     @property
@@ -89,6 +98,12 @@ class HubRevision:
                 "ask the author for a safetensors conversion."
             )
         return found
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know before submitting, each a sentence. Nothing of it stops an intake."""
+        sentence = names.warning(self.model_id)
+        return [sentence] if sentence else []
 
 
 def parse_reference(typed: str) -> tuple[str, str]:
@@ -187,22 +202,24 @@ def _translated(model_id: str, revision: str) -> Iterator[None]:
 
 
 def resolve(model_id: str, requested_revision: str) -> HubRevision:
-    """Asks the Hub which commit a revision is now, and what lies in it. One request.
+    """Asks the Hub which commit a revision is now, then asks for that commit by its full name, and what lies in it.
 
-    Raises InvalidInput, HubNotFound, HubUnreachable, HubError (the Hub answered another commit than asked).
+    A name is never trusted twice: a branch may be called like a commit, and move between two requests. Two requests, one
+    for a full SHA. Raises InvalidInput, HubNotFound, HubUnreachable, HubError (the Hub answered another commit than asked).
     """
     check_model_id(model_id)
     revision = check_revision(requested_revision)
+    commit = revision if _COMMIT.fullmatch(revision) else _commit_of(model_id, revision)
     with _translated(model_id, revision):
         info = _api().model_info(
-            model_id, revision=revision, files_metadata=True, timeout=settings.HUB_TIMEOUT_S
+            model_id, revision=commit, files_metadata=True, timeout=settings.HUB_TIMEOUT_S
         )
     sha = info.sha or ""
     if not _COMMIT.fullmatch(sha):
         raise HubError(f"The Hub did not say which commit {model_id}@{revision} is.", code="no_commit")
-    if _COMMIT.fullmatch(revision) and sha != revision:
+    if sha != commit:
         raise HubError(
-            f"Asked for commit {revision[:12]}, the Hub answered with {sha[:12]}: a branch may bear the name of a commit. "
+            f"Asked for commit {commit[:12]}, the Hub answered with {sha[:12]}: a branch may bear the name of a commit. "
             "Nothing was taken.",
             code="wrong_commit",
         )
@@ -231,35 +248,234 @@ def resolve(model_id: str, requested_revision: str) -> HubRevision:
         license=str(card.get("license") or ""),
         gated=bool(info.gated),
         committed_at=info.last_modified,
+        created_at=info.created_at,
         files=files,
     )
 
 
-def download(model_id: str, commit_sha: str, path: str) -> Iterator[bytes]:
-    """Streams one file of a commit, plain HTTP.
+def _commit_of(model_id: str, revision: str) -> str:
+    """The 40-hex commit that the Hub gives for a branch, tag, pull request or short SHA."""
+    with _translated(model_id, revision):
+        sha = _api().model_info(model_id, revision=revision, timeout=settings.HUB_TIMEOUT_S).sha or ""
+    if not _COMMIT.fullmatch(sha):
+        raise HubError(f"The Hub did not say which commit {model_id}@{revision} is.", code="no_commit")
+    if _SHORT_COMMIT.fullmatch(revision) and not sha.startswith(revision):
+        raise HubError(
+            f"{revision!r} reads like the beginning of a commit, and the Hub answers with {sha[:12]}: it is the name of a "
+            "branch or tag that imitates a commit. Nothing was taken. Give the full 40 digits.",
+            code="wrong_commit",
+        )
+    return sha
 
+
+# --- asking the API beside the client ------------------------------------------------------------------------------------
+
+
+def _json(method: str, url: str, model_id: str, **sent: Any) -> tuple[Any, str | None]:
+    """(JSON, address of the next page or None). Only addresses of our Hub are followed. Raises HubError and its kinds."""
+    headers = build_hf_headers(library_name="assay")
+    with (
+        _translated(model_id, ""),
+        httpx2.Client(timeout=settings.HUB_TIMEOUT_S, follow_redirects=False) as client,
+        client.stream(method, url, headers=headers, **sent) as answer,
+    ):
+        if answer.status_code == 404:
+            raise HubNotFound(f"The Hub has no such list for {model_id}.", code="not_listed")
+        if answer.status_code != 200:
+            raise HubUnreachable(f"The Hub answered {answer.status_code} about {model_id}. Try again later.")
+        body = b""
+        for chunk in answer.iter_bytes(CHUNK):
+            body += chunk
+            if len(body) > MAX_JSON_BYTES:
+                raise HubError(f"The Hub's answer about {model_id} does not end.", code="endless_answer")
+        following = answer.links.get("next", {}).get("url")
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise HubError(f"The Hub's answer about {model_id} is not JSON.", code="bad_answer") from error
+    if following:
+        following = str(httpx2.URL(url).join(following))
+        if httpx2.URL(following).host != httpx2.URL(url).host:
+            following = None
+    return value, following
+
+
+def on_default_branch(model_id: str, commit_sha: str) -> bool | None:
+    """Whether a commit belongs to the history of `main`; None when its first COMMITS_READ commits do not tell.
+
+    A commit of a pull request lives in the same repository under the same trusted name, pushed by anybody.
+    Raises HubUnreachable, HubError.
+    """
+    url: str | None = f"{settings.HUB_ENDPOINT}/api/models/{model_id}/commits/main"
+    read = 0
+    while url and read < COMMITS_READ:
+        try:
+            rows, url = _json("GET", url, model_id)
+        except HubNotFound:
+            return None  # no branch of this name
+        if not isinstance(rows, list) or not rows:
+            break
+        if any(isinstance(row, dict) and row.get("id") == commit_sha for row in rows):
+            return True
+        read += len(rows)
+    return None if url else False
+
+
+def scan_status(model_id: str, commit_sha: str, paths: list[str]) -> dict[str, str]:
+    """path -> what the Hub's own scanners say of it (safe, unsafe, suspicious, queued, unscanned, error ...).
+
+    A path without an answer is left out: it is not safe, it is unknown. Raises HubError and its kinds.
+    """
+    url = f"{settings.HUB_ENDPOINT}/api/models/{model_id}/paths-info/{commit_sha}"
+    found = {}
+    for start in range(0, min(len(paths), SCANNED_PATHS), 100):
+        rows, _ = _json("POST", url, model_id, data={"paths": paths[start : start + 100], "expand": "true"})
+        for row in rows if isinstance(rows, list) else []:
+            status = row.get("securityFileStatus") if isinstance(row, dict) else None
+            if isinstance(status, dict) and status.get("status"):
+                found[str(row.get("path"))] = str(status["status"])[:40]
+    return found
+
+
+# --- downloading -----------------------------------------------------------------------------------------------------------
+
+
+class _Broken(Exception):
+    """The stream ended before its time; what has arrived stays, and the rest is asked for."""
+
+
+class _Busy(Exception):
+    """The Hub asks to come back later."""
+
+    def __init__(self, status: int, wait_s: float) -> None:
+        super().__init__(status)
+        self.status = status
+        self.wait_s = wait_s
+
+
+def deadline_s(size: int) -> float:
+    """Seconds that a file of `size` bytes may take in all: a grace, and the slowest speed that is accepted."""
+    return settings.HUB_FILE_GRACE_S + size / (settings.HUB_MIN_KBPS * 1024)
+
+
+def download(
+    model_id: str, commit_sha: str, path: str, *, size: int, wait: Callable[[float], None] = time.sleep
+) -> Iterator[bytes]:
+    """Streams one file of `size` bytes of a commit, plain HTTP.
+
+    A broken connection goes on where it ended (Range); 429 and 503 are waited for as the Hub asks, at most
+    HUB_RETRIES times without a new byte. The whole has `deadline_s(size)`. `wait` sleeps. The caller hashes what comes.
     Raises HubError when `X-Repo-Commit` is not the commit asked for, HubNotFound, HubUnreachable.
     """
     url = hf_hub_url(model_id, path, revision=commit_sha, endpoint=settings.HUB_ENDPOINT)
-    headers = {**build_hf_headers(library_name="assay"), "Accept-Encoding": "identity"}
-    with (
-        _translated(model_id, commit_sha),
-        httpx2.Client(timeout=settings.HUB_TIMEOUT_S, follow_redirects=False) as client,
-    ):
-        for _ in range(5):
-            with client.stream("GET", url, headers=headers) as answer:
-                _check_answer(answer, model_id, commit_sha, path)
-                if answer.is_redirect:
-                    target = httpx2.URL(url).join(answer.headers["location"])
-                    if target.host != httpx2.URL(url).host:
-                        headers.pop(
-                            "authorization", None
-                        )  # our token is for the Hub, not for its file servers
-                    url = str(target)
-                    continue
-                yield from answer.iter_bytes(CHUNK)
+    ends = time.monotonic() + deadline_s(size)
+    received = failures = 0
+    while True:
+        before = received
+        try:
+            for chunk in _stream(url, model_id, commit_sha, path, received):
+                received += len(chunk)
+                yield chunk
+                if time.monotonic() > ends:
+                    raise HubUnreachable(
+                        f"The Hub sends {path} too slowly: {received} of {size} bytes in {deadline_s(size):.0f} seconds "
+                        "(settings ASSAY_HUB_MIN_KBPS and ASSAY_HUB_FILE_GRACE_S). Try again later.",
+                        code="hub_slow",
+                    )
+            if received >= size:
                 return
+            raise _Broken
+        except (_Broken, _Busy) as trouble:
+            failures = 1 if received > before else failures + 1
+            pause = trouble.wait_s if isinstance(trouble, _Busy) else min(8.0, 0.2 * 2**failures)
+            if failures > settings.HUB_RETRIES or time.monotonic() + pause > ends:
+                raise _given_up(trouble, path, received, size, failures) from trouble
+            wait(pause)
+
+
+def _given_up(trouble: Exception, path: str, received: int, size: int, failures: int) -> HubError:
+    if isinstance(trouble, _Busy) and trouble.status == 429:
+        return HubUnreachable(
+            "The Hub says: too many requests. Try again in a few minutes "
+            f"(it asks to wait {trouble.wait_s:.0f} seconds).",
+            code="hub_busy",
+        )
+    if isinstance(trouble, _Busy):
+        return HubUnreachable(f"The Hub answered {trouble.status} for {path}. Try again later.")
+    if trouble.__cause__ is None:
+        return HubError(
+            f"{path}: the Hub declared {size} bytes and sent {received}, {failures} times in a row. Nothing was kept.",
+            code="shorter_than_declared",
+        )
+    return HubUnreachable(
+        f"The connection to the Hub broke {failures} times in a row at byte {received} of {path}. Try again later."
+    )
+
+
+def _stream(url: str, model_id: str, commit_sha: str, path: str, offset: int) -> Iterator[bytes]:
+    """The bytes from `offset` on. Raises _Broken (also when cut short), _Busy, HubError and its kinds."""
+    headers = {**build_hf_headers(library_name="assay"), "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    try:
+        with httpx2.Client(timeout=settings.HUB_TIMEOUT_S, follow_redirects=False) as client:
+            for _ in range(5):
+                with client.stream("GET", url, headers=headers) as answer:
+                    _check_answer(answer, model_id, commit_sha, path)
+                    if answer.is_redirect:
+                        url = _redirected(url, answer, headers, path)
+                        continue
+                    skip = _to_skip(answer, offset, path)
+                    for chunk in answer.iter_bytes():  # as it comes: a trickle must not hide in a buffer
+                        kept = chunk[skip:] if skip < len(chunk) else b""
+                        skip = max(0, skip - len(chunk))
+                        if kept:
+                            yield kept
+                    return
+    except (httpx2.TimeoutException, httpx2.TransportError, OSError) as error:
+        raise _Broken from error
     raise HubError(f"The Hub redirects {path} in circles.", code="redirect_loop")
+
+
+def _redirected(url: str, answer: httpx2.Response, headers: dict[str, str], path: str) -> str:
+    """Where to go on. Our token stays with the Hub; nothing but http(s) is followed, and never from TLS to none."""
+    here = httpx2.URL(url)
+    target = here.join(answer.headers.get("location", ""))
+    if target.scheme not in ("http", "https") or (here.scheme == "https" and target.scheme != "https"):
+        raise HubError(
+            f"The Hub redirects {path} to an address that is not safe to follow.", code="bad_redirect"
+        )
+    if _is_private(target.host) and not _is_private(httpx2.URL(settings.HUB_ENDPOINT).host):
+        raise HubError(
+            f"The Hub redirects {path} into a private network. Nothing was kept.", code="bad_redirect"
+        )
+    if (target.host, target.port) != (here.host, here.port):
+        headers.pop("authorization", None)
+    return str(target)
+
+
+def _is_private(host: str) -> bool:
+    """An address literal that is not public, or this machine by name. Names are not looked up here."""
+    try:
+        return not ipaddress.ip_address(host.strip("[]")).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".internal", ".local"))
+
+
+def _to_skip(answer: httpx2.Response, offset: int, path: str) -> int:
+    """Bytes to drop of this answer: none for the part that was asked for, `offset` when the whole came again."""
+    if not offset or answer.status_code == 200:
+        return offset
+    said = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", ""))
+    if not said or int(said[1]) != offset:
+        raise HubError(f"Asked for {path} from byte {offset}, the Hub sent another part.", code="wrong_range")
+    return 0
+
+
+def _retry_after(answer: httpx2.Response) -> float:
+    """Seconds the Hub asks to wait; 5 when it does not say so in digits."""
+    said = answer.headers.get("retry-after", "")
+    return float(said) if said.isdecimal() and len(said) < 6 else 5.0
 
 
 def _check_answer(answer: httpx2.Response, model_id: str, commit_sha: str, path: str) -> None:
@@ -271,11 +487,11 @@ def _check_answer(answer: httpx2.Response, model_id: str, commit_sha: str, path:
         )
     if answer.status_code == 404:
         raise HubNotFound(f"The Hub lists {path} and does not have it.", code="file_not_found")
-    if answer.status_code == 429:
-        raise HubUnreachable("The Hub says: too many requests. Try again in a few minutes.", code="hub_busy")
+    if answer.status_code in (429, 500, 502, 503, 504):
+        raise _Busy(answer.status_code, _retry_after(answer))
     if answer.status_code in (401, 403):
         raise HubNotFound(
             f"The Hub does not let Assay read {path} of {model_id} (token or gate).", code="gated"
         )
-    if not answer.is_redirect and answer.status_code != 200:
+    if not answer.is_redirect and answer.status_code not in (200, 206):
         raise HubUnreachable(f"The Hub answered {answer.status_code} for {path}. Try again later.")

@@ -1,28 +1,22 @@
 """Intake: resolve -> download -> verify -> inspect -> record. A failed intake keeps nothing and says why.
 
-Runs in a worker. Nothing of the repository is executed or loaded; its files are read as bytes, JSON and text.
+Runs in a worker. Nothing of the repository is executed or loaded; a child process reads its files as bytes, JSON and text.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from registry import audit, hub, store
-from registry.canonical import manifest_sha256, sha256_json, sha256_text
+from registry import audit, hub, pins, provenance, store
+from registry.canonical import manifest_sha256, sha256_text
 from registry.enums import ApprovalStatus, CodeAudit
 from registry.exceptions import Conflict, IntegrityFailure, InvalidInput
 from registry.hub import HubFile, HubRevision
-from registry.inspection.card import inspect_card
-from registry.inspection.configuration import inspect_config, inspect_labels
-from registry.inspection.documents import read_json
-from registry.inspection.findings import Inspection
-from registry.inspection.formats import inspect_formats
-from registry.inspection.tokenizer import inspect_tokenizer
-from registry.inspection.weights import inspect_weights, read_header
+from registry.inspecting import Content, inspect_in_child
 from registry.jobs import Running
 from registry.models import Approval, Blob, RegisteredModel, Revision, RevisionFile
 
@@ -37,23 +31,6 @@ class Held:
     @property
     def path(self) -> str:
         return self.declared.path
-
-
-@dataclass
-class Content:
-    """What the inspectors made of a revision."""
-
-    card_text: str = ""
-    card_data: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    label_mapping: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    findings: list[dict[str, str]] = field(default_factory=list)
-    remote_code_sha256: str | None = None
-
-    def add(self, name: str, inspection: Inspection) -> None:
-        self.facts[name] = inspection.facts
-        self.findings += [finding.as_dict() for finding in inspection.findings]
 
 
 def run(running: Running) -> None:
@@ -74,6 +51,9 @@ def run(running: Running) -> None:
         held = download(running, found, kept)
         running.step("inspect")
         content = inspect(model, held)
+        running.step("trace")
+        provenance.trace(found, requested, content)
+        pins.trace(model, content)
         running.step("record")
         with running.publish() as ended:
             ended.revision = record(running, model, found, requested, held, content)
@@ -122,7 +102,10 @@ def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held
 
         def chunks(file: HubFile = file, before: int = done) -> Any:
             received = before
-            for chunk in hub.download(found.model_id, found.commit_sha, file.path):
+            stream = hub.download(
+                found.model_id, found.commit_sha, file.path, size=file.size, wait=running.wait
+            )
+            for chunk in stream:
                 received += len(chunk)
                 running.step("download", received, found.total_size)
                 yield chunk
@@ -148,49 +131,15 @@ def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held
 
 
 def inspect(model: RegisteredModel, held: list[Held]) -> Content:
-    """Every inspector over the verified bytes. Raises InvalidInput when config, tokenizer or weights are not what they say."""
-    by_path = {file.path: file for file in held}
+    """Every inspector over the verified bytes, in a child process.
 
-    def read(path: str) -> bytes | None:
-        if path not in by_path:
-            return None
-        with store.open_blob(by_path[path].sha256) as source:
-            return source.read()
-
-    def parsed(path: str) -> dict[str, Any] | None:
-        data = read(path)
-        return None if data is None else read_json(path, data)
-
-    content = Content()
-    content.card_text, content.card_data, card = inspect_card(read("README.md"))
-    content.add("card", card)
-    content.config = parsed("config.json") or {}
-    python_files = sorted(path for path in by_path if path.endswith(".py"))
-    config = inspect_config(content.config, python_files)
-    content.add("config", config)
-    content.label_mapping, labels = inspect_labels(content.config, _approved_labels(model))
-    content.add("labels", labels)
-    tokenizer_config = parsed("tokenizer_config.json")
-    content.add(
-        "tokenizer", inspect_tokenizer(parsed("tokenizer.json"), tokenizer_config, config.facts["vocab_size"])
+    Raises InvalidInput when config, tokenizer or weights are not what they say, JobFailed when the inspection did not end.
+    """
+    return inspect_in_child(
+        model.model_id,
+        {file.path: (file.sha256, file.declared.size) for file in held},
+        _approved_labels(model),
     )
-    headers, heads = {}, {}
-    for file in held:
-        with store.open_blob(file.sha256) as source:
-            heads[file.path] = source.read(16)
-            if file.path.endswith(".safetensors"):
-                source.seek(0)
-                headers[file.path] = read_header(file.path, source, file.declared.size)
-    content.add("weights", inspect_weights(headers))
-    content.add("formats", inspect_formats(heads))
-    code_keys = config.facts["code_keys"] + (
-        ["tokenizer.auto_map"] if "auto_map" in (tokenizer_config or {}) else []
-    )
-    if python_files or code_keys:
-        content.remote_code_sha256 = sha256_json(
-            {"keys": code_keys, "files": [[path, by_path[path].sha256] for path in python_files]}
-        )
-    return content
 
 
 def _approved_labels(model: RegisteredModel) -> dict[str, str] | None:

@@ -177,6 +177,13 @@ class Running:
             self._saved_at = now
             self._mine().update(progress=self.steps)
 
+    def wait(self, seconds: float) -> None:
+        """Sleeps, and wakes up when the job is lost or cancelled. Raises LeaseLost, JobCancelled."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(0.5, left))
+
     def check(self) -> None:
         if self.lost.is_set():
             raise LeaseLost

@@ -99,8 +99,24 @@ class Reading:
 
 def _license(r: Reading) -> list[Fact]:
     files = [f.path for f in r.revision.files.all() if f.path.lower().startswith(("license", "licence"))]
+    facts = r.revision.facts.get("licence", {})
+    judged = []
+    for entry in facts.get("declared", []):
+        bans = [
+            what
+            for key, what in (("non_commercial", "commercial use"), ("no_derivatives", "derivatives"))
+            if entry.get(key)
+        ]
+        name = entry.get("spdx") or entry.get("id")
+        text = f"{name}: {entry.get('category')}" + (f"; forbids {' and '.join(bans)}" if bans else "")
+        judged += r.fact(f"{text}.", "licence table")
+    for path, family in facts.get("files", {}).items():
+        judged += r.fact(f"{path} reads like {family or 'no licence that Assay knows'}.", path)
+    for base, licence in facts.get("bases", {}).items():
+        judged += r.fact(f"Base model {base}: {licence or 'licence not known'}.", "Hub metadata")
     return [
         *r.header("license", "Declared licence"),
+        *judged,
         *(r.fact(f"The repository carries {', '.join(files)}.", "file list") if files else []),
     ]
 
@@ -146,9 +162,31 @@ def _safety(r: Reading) -> list[Fact]:
         "No Python code and no code keys in the configuration."
         if revision.code_audit == CodeAudit.NOT_APPLICABLE
         else "The repository carries code: "
-        + ", ".join(revision.facts.get("config", {}).get("python_files", [])[:5])
+        + ", ".join(
+            [
+                *revision.facts.get("config", {}).get("python_files", []),
+                *revision.facts.get("config", {}).get("code_keys", []),
+            ][:5]
+        )
     )
     found = r.fact(code, "inspection")
+    flagged = [
+        f"{entry['path']}:{flag['line']} {flag['call']}"
+        for entry in revision.facts.get("code", [])
+        for flag in entry.get("flagged", [])
+    ]
+    if flagged:
+        found += r.fact(f"Calls to read: {', '.join(flagged[:5])}", "inspection")
+    for pin in revision.facts.get("pins", []):
+        if pin.get("followed"):
+            at = (pin.get("commit_sha") or "")[:7] or "no commit"
+            found += r.fact(f"It leads to {pin['repo']} at {at} ({pin['role']}).", pin["path"])
+    scan = revision.facts.get("hub_scan", {})
+    if scan:
+        found += r.fact(
+            f"The Hub's own scan: {str(scan.get('status')).replace('_', ' ')}, seen {str(scan.get('at'))[:10]}.",
+            "Hub",
+        )
     if quarantined:
         found += r.fact(f"Quarantined files: {', '.join(quarantined[:5])}", "inspection")
     return found + r.section("limitations")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from registry import pins
 from registry.actors import Actor
 from registry.enums import OPEN_JOB_STATES, CodeAudit, EvidenceKind
 from registry.exceptions import Conflict, DomainError, NotAllowed
@@ -63,6 +64,12 @@ def missing_for_approval(
     ]
     if revision.code_audit in (CodeAudit.PENDING, CodeAudit.FAILED):
         missing.append("The repository carries code and its audit has not passed, so it cannot be approved.")
+    missing += pins.open_edges(request.team_id, revision.facts)
+    if revision.facts.get("provenance", {}).get("on_default_branch") is False:
+        missing.append(
+            "Its commit is not in the history of the repository's default branch, so nobody knows that its owner stands "
+            "behind it. Submit a commit of the default branch; waivers for such commits do not exist yet."
+        )
     if open_jobs:
         missing.append("A benchmark or an evaluation of this revision is still running.")
     if request.environment == Environment.PRODUCTION:

@@ -1,4 +1,4 @@
-"""config.json: architecture, label mapping, and every key through which a configuration could run code."""
+"""config.json: the architecture and the label mapping. What could run code is in code_keys.py."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from typing import Any
 
 from registry.inspection.findings import Inspection
 
-CODE_KEYS = ("auto_map", "trust_remote_code", "custom_generate", "custom_pipelines")
-CODE_PREFIX = "_attn_implementation"
 
-
-def inspect_config(config: dict[str, Any], python_files: list[str]) -> Inspection:
-    """Facts: architectures, model_type, max_position, num_labels, code_keys."""
+def inspect_config(config: dict[str, Any], python_files: list[str], code_keys: list[str]) -> Inspection:
+    """Facts: architectures, model_type, max_position, num_labels, and what the code inspectors found."""
     result = Inspection()
-    keys = sorted(set(_code_keys(config)))
     architectures = config.get("architectures")
     result.facts = {
         "architectures": [str(a)[:100] for a in architectures][:10]
@@ -25,36 +21,12 @@ def inspect_config(config: dict[str, Any], python_files: list[str]) -> Inspectio
         "layers": _integer(config.get("num_hidden_layers") or config.get("n_layers")),
         "vocab_size": _integer(config.get("vocab_size")),
         "dtype": str(config.get("dtype") or config.get("torch_dtype") or ""),
-        "code_keys": keys,
+        "code_keys": code_keys,
         "python_files": python_files,
     }
-    for key in keys:
-        result.warn(
-            "config.json",
-            f"The key {key!r} can make a loader run code or reach another repository.",
-            "A security auditor must settle it; until then this revision cannot be approved.",
-        )
-    for path in python_files:
-        result.warn(
-            path, "The repository carries Python code.", "A security auditor must read it before approval."
-        )
     if not result.facts["architectures"]:
         result.warn("config.json", "No architecture is named, so a loader has to guess.")
     return result
-
-
-def _code_keys(value: Any, prefix: str = "") -> list[str]:
-    found = []
-    if isinstance(value, dict):
-        for key, item in value.items():
-            name = f"{prefix}{key}"
-            if (key in CODE_KEYS or key.startswith(CODE_PREFIX)) and item not in (None, False, {}, []):
-                found.append(name)
-            found += _code_keys(item, f"{name}.")
-    elif isinstance(value, list):
-        for item in value:
-            found += _code_keys(item, prefix)
-    return found
 
 
 def _integer(value: Any) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import yaml
@@ -12,6 +13,7 @@ from registry.exceptions import InvalidInput
 MAX_JSON_BYTES = 64 * 1024 * 1024  # a large tokenizer.json is about 20 MB
 MAX_YAML_BYTES = 64 * 1024
 MAX_DEPTH = 32
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class BadDocument(InvalidInput):
@@ -35,21 +37,21 @@ def _no_duplicates(path: str) -> Any:
 
 
 def _depth(value: Any) -> int:
-    deepest, stack = 0, [(value, 1)]
-    while stack:
-        item, depth = stack.pop()
-        deepest = max(deepest, depth)
-        if deepest > MAX_DEPTH:
-            break
-        if isinstance(item, dict):
-            stack += [(child, depth + 1) for child in item.values()]
-        elif isinstance(item, list):
-            stack += [(child, depth + 1) for child in item]
-    return deepest
+    """Levels of containers, and one for what lies in the innermost. A large vocabulary has millions of leaves: not visited."""
+    depth, level = 1, [value] if isinstance(value, dict | list) else []
+    while level and depth <= MAX_DEPTH:
+        below = []
+        for item in level:
+            for child in item.values() if isinstance(item, dict) else item:
+                if isinstance(child, dict | list):
+                    below.append(child)
+        level = below
+        depth += 1
+    return depth
 
 
-def read_json(path: str, data: bytes, *, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """The object in a JSON file. Raises BadDocument, naming the file and the reason."""
+def read_json(path: str, data: bytes, *, limit: int = MAX_JSON_BYTES, any_value: bool = False) -> Any:
+    """The object in a JSON file; with `any_value` also a list or a plain value. Raises BadDocument with the reason."""
 
     def refuse(constant: str) -> Any:
         raise BadDocument(f"{path} contains {constant}, which is not JSON.")
@@ -64,12 +66,17 @@ def read_json(path: str, data: bytes, *, limit: int = MAX_JSON_BYTES) -> dict[st
         raise BadDocument(f"{path} is not UTF-8 text.") from error
     except (json.JSONDecodeError, RecursionError, ValueError) as error:
         raise BadDocument(f"{path} is not valid JSON: {str(error)[:200]}.") from error
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) and not any_value:
         raise BadDocument(f"{path} holds {type(value).__name__}, not a JSON object.")
     if _depth(value) > MAX_DEPTH:
         raise BadDocument(f"{path} is nested deeper than {MAX_DEPTH} levels.")
     if b"\\u0000" in data:
         raise BadDocument(f"{path} contains a NUL character.")
+    if _SURROGATE.search(data):  # a pair of them is a character, half a pair is not
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BadDocument(f"{path} contains half of a character (a lone surrogate).") from error
     return value
 
 

@@ -10,6 +10,8 @@ from registry.inspection.findings import Inspection
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
                    "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "bpe.codes")  # fmt: skip
 
+MAX_ADDED_TOKENS = 50_000
+
 
 def inspect_tokenizer(
     tokenizer: dict[str, Any] | None, tokenizer_config: dict[str, Any] | None, config_vocab: int | None
@@ -50,12 +52,18 @@ def inspect_tokenizer(
         result.warn(
             "tokenizer.json", "There is no fast tokenizer file, so it must be converted at load time."
         )
-    if "auto_map" in settings:
-        result.warn(
-            "tokenizer_config.json",
-            "The tokenizer asks for code of its own (auto_map).",
-            "A security auditor must settle it; until then this revision cannot be approved.",
+    if len(ids) > MAX_ADDED_TOKENS:
+        result.fail(
+            "tokenizer.json",
+            f"It adds {len(ids)} tokens to its vocabulary.",
+            "Each costs time with every text. Ask the author why.",
+            key="added_tokens",
         )
+    for end in ("truncation_side", "padding_side"):
+        if settings.get(end, "right") not in ("left", "right"):
+            result.warn(
+                "tokenizer_config.json", f"{end} is neither left nor right.", "Ask the author.", key=end
+            )
     if total is not None and config_vocab is not None and total > config_vocab:
         result.fail(
             "tokenizer.json",

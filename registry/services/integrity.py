@@ -113,7 +113,8 @@ def heal(sha256: str) -> str:
         asked += 1
         model_id, commit_sha = file.revision.model.model_id, file.revision.commit_sha
         try:
-            store.put(hub.download(model_id, commit_sha, file.path), size=blob.size, sha256=sha256)
+            stream = hub.download(model_id, commit_sha, file.path, size=blob.size)
+            store.put(stream, size=blob.size, sha256=sha256)
         except (DomainError, OSError) as error:
             logger.warning("heal_failed", extra={"blob": sha256, "model": model_id, "reason": str(error)})
             continue

@@ -131,6 +131,7 @@ class LookupView(APIView):
                 "size": found.total_size,
                 "files": len(found.files),
                 "blockers": found.blockers,
+                "warnings": found.warnings,
             }
         )
 

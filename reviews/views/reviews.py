@@ -106,6 +106,7 @@ def review_lookup(request: HttpRequest) -> HttpResponse:
                 "size": found.total_size,
                 "formats": formats,
                 "blockers": found.blockers,
+                "warnings": found.warnings,
             }
         except DomainError as error:
             preview = {"error": error.message}

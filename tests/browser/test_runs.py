@@ -41,7 +41,7 @@ def test_page_follows_the_run_and_stops_when_it_is_done(windows: Windows, world:
     expect(page.locator("#run-live")).to_contain_text("Waiting for a worker")
     assert jobs.run(job.pk) == "succeeded"
     expect(page.locator("#run-live .status")).to_have_text("Succeeded")
-    expect(page.locator(".step-name")).to_have_text(["resolve", "download", "inspect", "record"])
+    expect(page.locator(".step-name")).to_have_text(["resolve", "download", "inspect", "trace", "record"])
     expect(page.locator(".headline")).to_contain_text("Every file was downloaded, re-hashed and recorded.")
     expect(page.locator("#live")).to_have_text(f"{job.title}: Succeeded")
     asked = len(polls)

@@ -269,7 +269,7 @@ def test_heal_fetches_the_damaged_file_again_by_commit_and_digest(
 ) -> None:
     asked: list[tuple[str, str, str]] = []
 
-    def download(model_id: str, commit_sha: str, path: str) -> Any:
+    def download(model_id: str, commit_sha: str, path: str, *, size: int) -> Any:
         asked.append((model_id, commit_sha, path))
         yield BYTES
 
@@ -287,11 +287,11 @@ def test_heal_keeps_nothing_when_the_upstream_lies_or_is_away(
     sha256 = spoil(scene.approved, "model.safetensors", flip)
     assert get(hub).status_code == 503
     lie = bytes(len(BYTES))
-    monkeypatch.setattr(upstream, "download", lambda *args: iter([lie]))
+    monkeypatch.setattr(upstream, "download", lambda *args, size: iter([lie]))
     assert integrity.heal(sha256) == "not-healed"
     assert not store.path_of(hashlib.sha256(lie).hexdigest()).exists()
 
-    def away(*args: str) -> Any:
+    def away(*args: str, **kwargs: Any) -> Any:
         raise HubUnreachable("away")
 
     monkeypatch.setattr(upstream, "download", away)

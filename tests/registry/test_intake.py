@@ -57,7 +57,7 @@ def config_of(hub: Hub, **changes: Any) -> bytes:
 def test_branch_becomes_a_commit_with_manifest_and_facts(world: World, hub: Hub) -> None:
     job = intake(world)
     assert job.state == "succeeded", job.error
-    assert [step["step"] for step in job.progress] == ["resolve", "download", "inspect", "record"]
+    assert [step["step"] for step in job.progress] == ["resolve", "download", "inspect", "trace", "record"]
     revision = Revision.objects.get()
     assert (revision.commit_sha, revision.requested_revision) == (hub.first, "main")
     rows = {f.path: (f.blob.size, f.blob_id) for f in revision.files.select_related("blob")}
@@ -84,7 +84,7 @@ def test_card_config_labels_tokenizer_and_weights_are_read(world: World, hub: Hu
     assert revision.facts["config"]["architectures"] == ["BertForSequenceClassification"]
     assert revision.facts["tokenizer"]["vocab_size"] == 4 and revision.facts["tokenizer"]["max_length"] == 8
     assert revision.facts["weights"] == {"parameters": 4, "dtypes": {"F32": 4}, "files": 1}
-    assert revision.facts["formats"] == {"quarantined": []}
+    assert revision.facts["formats"]["quarantined"] == []
     assert (revision.remote_code_sha256, revision.code_audit) == (None, "not_applicable")
     model = RegisteredModel.objects.get()
     assert model.hub_internal_id and model.pipeline_tag == "text-classification"

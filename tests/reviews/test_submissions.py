@@ -56,7 +56,7 @@ def test_lookup_shows_what_the_hub_says_and_writes_nothing(
     assert answer.status == 200
     assert answer.data == {
         "model_id": MODEL_ID, "commit_sha": hub.first, "pipeline_tag": "text-classification", "license": "apache-2.0",
-        "size": answer.data["size"], "files": len(hub.files) + 1, "blockers": [],
+        "size": answer.data["size"], "files": len(hub.files) + 1, "blockers": [], "warnings": [],
     }  # fmt: skip
     assert_nothing_written()
 

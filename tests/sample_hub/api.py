@@ -101,6 +101,10 @@ def _info(request: Request, model_id: str, revision: str) -> Response:
     sha = commit_of(request, model_id, revision)
     security = flag(query.get("securityStatus")) or "securityRepoStatus" in query.getlist("expand")
     info = model_info(store, model_id, sha, blobs=flag(query.get("blobs")), security=security)
+    lies = lies_of(request)
+    if lies.about(model_id):
+        info["siblings"] = [row for row in info["siblings"] if row["rfilename"] not in lies.unlisted]
+        info["siblings"] += [{"rfilename": name, "size": 10, "blobId": "0" * 40} for name in lies.listed]
     if expand := query.getlist("expand"):
         info = {key: info[key] for key in ("_id", "id", *expand) if key in info}
     return JSONResponse(info)

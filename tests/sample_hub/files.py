@@ -49,6 +49,8 @@ def resolve(request: Request) -> Response:
         headers = {"X-Repo-Commit": said}
         raise HubError(404, "EntryNotFound", "Entry not found", plain=True, headers=headers) from missing
     headers = {"X-Repo-Commit": said, "Accept-Ranges": "bytes"}
+    if lies.redirect_to is not None and lies.about(model_id):
+        return PlainTextResponse("Redirecting", 302, headers | {"Location": lies.redirect_to})
     if entry.lfs is None:
         etag = f'"{entry.oid}"'
         query = urlencode({request.url.path: "", "etag": etag})
@@ -146,6 +148,7 @@ def _send(
     if request.method == "HEAD":
         return Response(b"", status, headers, media_type)
     chunks = lies.tamper(model_id, path, read(start, end - start), start=start, size=size)
+    chunks = lies.hamper(model_id, path, chunks, length=end - start)
     return StreamingResponse(chunks, status, headers, media_type)
 
 

@@ -24,6 +24,11 @@ class Lies:
       (where each download begins), "api" or "all"; for the first `status_times` requests, None = always.
     slow_s: seconds of silence before every answer about a model.
     endless: paths whose content never ends, without Content-Length.
+    broken: paths whose connection breaks in the middle, for the first `broken_times` requests, None = always.
+    trickle_s: seconds between the pieces (64 bytes each) of every file's content.
+    redirect_to: where every resolve redirects instead of to the content.
+    listed: file names that the API lists besides the true ones, without any content.
+    unlisted: file names that the API leaves out.
     """
 
     model_id: str | None = None
@@ -36,6 +41,12 @@ class Lies:
     retry_after_s: int = 1
     slow_s: float = 0.0
     endless: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    broken_times: int | None = None
+    trickle_s: float = 0.0
+    redirect_to: str | None = None
+    listed: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, told: Any) -> "Lies":
@@ -45,8 +56,9 @@ class Lies:
         if unknown := set(told) - {f.name for f in fields(cls)}:
             raise ValueError(f"No such lie: {', '.join(sorted(unknown))}")
         lies = cls(**told)
-        if not all(isinstance(paths, list) for paths in (lies.wrong_bytes, lies.endless)):
-            raise ValueError("wrong_bytes and endless are lists of paths")
+        lists = (lies.wrong_bytes, lies.endless, lies.broken, lies.listed, lies.unlisted)
+        if not all(isinstance(paths, list) for paths in lists):
+            raise ValueError("wrong_bytes, endless, broken, listed and unlisted are lists of paths")
         if not isinstance(lies.moved, dict):
             raise ValueError("moved maps a revision to a commit")
         if lies.status_on not in ("resolve", "api", "all"):
@@ -105,6 +117,33 @@ class Lies:
         for chunk in chunks:
             at += len(chunk)
             yield chunk[:-1] + bytes([chunk[-1] ^ 0xFF]) if at == size else chunk
+
+    def hamper(self, model_id: str, path: str, chunks: Iterator[bytes], *, length: int) -> Iterator[bytes]:
+        """The chunks, slowly or only their first half: then the connection breaks."""
+        if not self.about(model_id):
+            yield from chunks
+            return
+        left = length // 2 if self._breaks(path) else length + 1
+        for chunk in chunks:
+            pieces = [chunk[n : n + 64] for n in range(0, len(chunk), 64)] if self.trickle_s else [chunk]
+            for piece in pieces:
+                if self.trickle_s:
+                    time.sleep(self.trickle_s)
+                if len(piece) >= left:
+                    yield piece[:left]
+                    raise ConnectionResetError("The sample Hub was told to break this connection.")
+                left -= len(piece)
+                yield piece
+
+    def _breaks(self, path: str) -> bool:
+        if path not in self.broken:
+            return False
+        with _counting:
+            if self.broken_times is not None:
+                if self.broken_times <= 0:
+                    return False
+                self.broken_times -= 1
+        return True
 
 
 def endless_body() -> Iterator[bytes]:
