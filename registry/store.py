@@ -46,14 +46,25 @@ def path_of(sha256: str) -> Path:
     return root() / sha256[:2] / sha256[2:4] / sha256
 
 
+def _workplace(name: str) -> Path:
+    """A folder for unfinished work, cleared of what workers left there that were killed longer ago than any job lasts."""
+    folder = root() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    oldest = time.time() - 2 * settings.JOB_TIMEOUT_S - 3600
+    for left in folder.iterdir():
+        with contextlib.suppress(OSError):  # another worker clears it, too
+            if left.lstat().st_mtime < oldest:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return folder
+
+
 def put(chunks: Iterable[bytes], *, size: int, sha256: str = "") -> Stored:
     """Stores a stream of exactly `size` bytes, and of digest `sha256` when that is given.
 
     Raises IntegrityFailure as soon as the stream is longer than declared, when it ends short, or when its digest is
     another; nothing is kept then.
     """
-    folder = root() / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _workplace("tmp")
     hashed, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     handle, name = tempfile.mkstemp(dir=folder)
     temporary = Path(name)
@@ -230,8 +241,7 @@ def safe_path(path: str) -> str:
 @contextmanager
 def snapshot(files: Iterable[tuple[str, str, int]]) -> Iterator[Path]:
     """A temporary folder with a revision's files, copied from re-hashed bytes; `files` = (path, sha256, size)."""
-    folder = root() / "snapshots"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _workplace("snapshots")
     with tempfile.TemporaryDirectory(dir=folder) as name:
         base = Path(name)
         for path, sha256, size in files:
