@@ -57,6 +57,7 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if django_settings.configured:
         settings = request.getfixturevalue("settings")
         settings.STORE_DIR = tmp_path / "store"
+        settings.DATA_DIR = tmp_path / "data"
         settings.KEYS_DIR = tmp_path / "keys"
         # A heart beats from its own connection, which would wait for the lock of the test's transaction.
         settings.JOB_HEARTBEAT_S = 3600
