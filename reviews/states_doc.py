@@ -1,4 +1,4 @@
-"""docs/states.md: the diagrams of the state machines, generated from their tables (`manage.py`-free, pure text)."""
+"""docs/states.md: the diagrams of the state machines, generated from their tables."""
 
 from __future__ import annotations
 
