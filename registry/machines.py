@@ -1,7 +1,8 @@
 """The state machines as tables, and the one door that every state goes through.
 
 A move locks the row, looks itself up here, writes status, time and person, and leaves the audit event to the caller's
-service, all in one transaction. The diagrams in docs/states.md are generated from these tables (`python -m tests.house.states`).
+service, all in one transaction. The diagrams in docs/states.md are generated from these tables
+(`python -m tests.house.states`).
 """
 
 from __future__ import annotations
