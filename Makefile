@@ -13,7 +13,7 @@ DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildc
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo up test lint format bench test-sqlite test-postgres chromium
+.PHONY: help setup demo up test test-old-clients lint format bench test-sqlite test-postgres chromium
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,9 @@ test-sqlite: setup
 # A server of yours through DATABASE_URL, else a private one that is deleted afterwards.
 test-postgres: setup
 	$(PY) -m tests.postgres $(PYTEST) $(DATABASE_TESTS)
+
+test-old-clients: setup ## transformers 4.57 and huggingface_hub 0.36 against the Hub endpoint, in an environment of their own
+	env -u DATABASE_URL $(PY) -m pytest -n 0 -m old_client tests/gateway/test_old_clients.py
 
 lint: setup ## the house's checks
 	$(BIN)/ruff check .

@@ -13,11 +13,11 @@ from registry.services.approvals import change_approval
 from tests.factories import MODEL_ID, SHA_A, SHA_B
 from tests.gateway.scene import HubClient, Scene
 
-# One worker takes them all: they share an environment that the first of them makes.
+# Apart from the others (make test-old-clients): they share an environment that the first of them builds for minutes.
 pytestmark = [
     pytest.mark.service,
     pytest.mark.slow,
-    pytest.mark.xdist_group("old_client"),
+    pytest.mark.old_client,
     pytest.mark.django_db(transaction=True),
 ]
 ROOT = Path(__file__).resolve().parents[2]
