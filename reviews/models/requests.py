@@ -1,4 +1,4 @@
-"""People deciding: requests, answers, votes."""
+"""A request for review, the answers to its checklist and the votes on it."""
 
 from __future__ import annotations
 
