@@ -36,6 +36,8 @@ MODELS: dict[str, str] = {
     "registry.Evidence": "append-only",
     "registry.RevisionFile": "append-only",
     "reviews.Vote": "append-only",
+    "reviews.FileVerdict": "append-only",
+    "reviews.CodeWaiver": "record",
     "registry.Revision": "record",
     "registry.Approval": "record",
     "reviews.ReviewRequest": "record",
