@@ -238,7 +238,7 @@ def waive_audit(
     locked.refresh_from_db(fields=["code_audit", "code_waived_until"])
     check_waive(actor, locked)
     text, now = check_reason(reason), timezone.now()
-    if expires_at is None or not now < expires_at <= now + timedelta(days=MAX_WAIVER_DAYS, hours=1):
+    if expires_at is None or not now < expires_at <= now + timedelta(days=MAX_WAIVER_DAYS + 1):
         raise InvalidInput(
             f"Say when the waiver ends: a time to come, at most {MAX_WAIVER_DAYS} days from now.",
             code="bad_end",
