@@ -133,7 +133,7 @@ def test_waiver_through_the_page(world: World) -> None:
 
 def test_file_named_in_the_address_is_looked_up_and_never_opened(world: World) -> None:
     revision = code_revision(world)
-    for trick in ("../../etc/passwd", "%2Fetc%2Fpasswd", "config.json", "nothing", "%00", "x" * 3000):
+    for trick in ("../../etc/passwd", "%2Fetc%2Fpasswd", "config.json", "nothing", "x" * 3000):
         html = page(world.security_auditor, revision, f"?file={trick}&from=-3")
         assert "root:" not in html and 'id="L1"' in html
     assert "The next ones" not in page(world.viewer, revision, "?from=99999999")
