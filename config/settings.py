@@ -283,6 +283,7 @@ INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
 STORE_DIR = DATA_DIR / "store"
 SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
 KEYS_DIR = DATA_DIR / "keys"
+WITNESSES: list[Path] = env.read("ASSAY_WITNESSES")
 ACCEL: str = env.read("ASSAY_ACCEL")
 SCRUB_S: int = env.read("ASSAY_SCRUB_S")
 SCRUB_BUDGET_S: int = env.read("ASSAY_SCRUB_BUDGET_S")
