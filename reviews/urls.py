@@ -3,7 +3,7 @@ from typing import Any
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from reviews.views import home, models, reviews
+from reviews.views import home, models, reviews, tiers
 
 urlpatterns: list[Any] = [
     path("", home.home, name="home"),
@@ -18,6 +18,7 @@ urlpatterns: list[Any] = [
     path("reviews/", reviews.review_list, name="review_list"),
     path("reviews/new/", reviews.review_new, name="review_new"),
     path("reviews/lookup/", reviews.review_lookup, name="review_lookup"),
+    path("reviews/tier/", tiers.review_tier, name="review_tier"),
     path("reviews/<int:pk>/", reviews.review_detail, name="review_detail"),
     path("reviews/<int:pk>/answers/<slug:key>/", reviews.review_answer, name="review_answer"),
     path("reviews/<int:pk>/decide/", reviews.review_decide, name="review_decide"),
