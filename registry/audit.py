@@ -28,6 +28,7 @@ _DOMAIN = b"audit-v1\0"
 # verb -> sentence. {actor} and the keys of the event's data fill it in. Every verb that is recorded stands here.
 SENTENCES: dict[str, str] = {
     "approval.granted": "{actor} approved {model_id}@{sha} for {environment}",
+    "approval.attested": "The approval of {model_id}@{sha} was signed with the key {key_id}",
     "approval.suspended": "{actor} suspended the approval of {model_id}@{sha}: {reason}",
     "approval.resumed": "{actor} resumed the approval of {model_id}@{sha}: {reason}",
     "approval.revoked": "{actor} revoked the approval of {model_id}@{sha}: {reason}",

@@ -37,6 +37,7 @@ MODELS: dict[str, str] = {
     "registry.Evidence": "append-only",
     "registry.RevisionFile": "append-only",
     "reviews.Vote": "append-only",
+    "reviews.Attestation": "append-only",
     "registry.Revision": "record",
     "registry.Approval": "record",
     "reviews.ReviewRequest": "record",
