@@ -24,6 +24,11 @@ app.conf.beat_schedule = {
         "schedule": 60,
         "options": {"queue": "short"},
     },
+    "write-checkpoints": {
+        "task": "registry.write_checkpoints",
+        "schedule": 60,
+        "options": {"queue": "short"},
+    },
     # On the queue of long work: a minute of hashing must not hold up what rings every few seconds.
     "scrub-store": {
         "task": "registry.scrub_store",

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from django.conf import settings
 
-from registry import consumption, remote_code, signing
+from registry import checkpoints, consumption, probes, remote_code, signing
 from registry.actors import Actor
 from registry.canonical import canonical_json
 from registry.enums import EvidenceKind
@@ -79,6 +79,7 @@ def _entry(approval: Approval, channel: str) -> dict[str, Any]:
                 "class": str(tokenizer.get("class") or ""),
                 "use_fast": bool(tokenizer.get("use_fast")),
                 "digest": str(tokenizer.get("sha256") or ""),
+                "probe_digest": str(probes.tokenizer_probe(revision).get("digest") or NOT_MEASURED),
             },
             "label_mapping": {str(key): str(label) for key, label in revision.label_mapping.items()},
         },
@@ -99,6 +100,7 @@ def _entry(approval: Approval, channel: str) -> dict[str, Any]:
             "approved_at": approval.approved_at.isoformat(),
             "expires_at": approval.expires_at.isoformat(),
             "conditions": approval.conditions,
+            "receipt": checkpoints.receipt_of(approval),
         },
         "trust_remote_code": remote_code.answer(revision, approval.remote_code_sha256),
         "review_url": f"{settings.PUBLIC_URL}/revisions/{revision.pk}/",

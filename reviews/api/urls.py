@@ -1,11 +1,13 @@
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:>
-from reviews.api import code_audits, views
+from reviews.api import code_audits, proof, views
 
 _CODE = "models/<str:org>/<str:name>/revisions/<sha:commit_sha>/code"
 
 urlpatterns = [
+    path("approvals/<int:pk>/attestation", proof.AttestationView.as_view()),
+    path("approvals/<int:pk>/model-signature", proof.ModelSignatureView.as_view()),
     path("lookup", views.LookupView.as_view()),
     path("reviews", views.ReviewListView.as_view()),
     path("reviews/<int:pk>", views.ReviewView.as_view()),
