@@ -76,5 +76,7 @@ class CodeWaiverForm(forms.Form):
         max_length=150, label="Who answers for it", help_text="A username of your team, not the submitter."
     )
     until = forms.DateField(
-        label="Until", widget=forms.DateInput({"type": "date"}), help_text="At most 90 days; then the code waits again."
+        label="Until",
+        widget=forms.DateInput({"type": "date"}),
+        help_text="At most 90 days; then the code waits again.",
     )

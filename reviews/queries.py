@@ -31,7 +31,9 @@ def audits_waiting_for(actor: Actor) -> QuerySet[Revision]:
     if not can(actor, Action.JUDGE_CODE):
         return rows.none()
     open_requests = ReviewRequest.objects.filter(revision=OuterRef("pk"), status__in=OPEN_STATUSES)
-    own = ReviewRequest.objects.filter(revision=OuterRef("pk"), submitted_by=actor.user).exclude(status__in=ENDED)
+    own = ReviewRequest.objects.filter(revision=OuterRef("pk"), submitted_by=actor.user).exclude(
+        status__in=ENDED
+    )
     rows = rows.filter(Exists(open_requests)).exclude(Exists(own)).select_related("model")
     return rows.defer("card_text", "card_data", "findings", "config").order_by("created_at")
 

@@ -74,7 +74,8 @@ class CodeWaiver(models.Model):
             models.CheckConstraint(condition=Q(expires_at__gt=F("at")), name="code_waiver_ends_later"),
             models.CheckConstraint(condition=~Q(reason=""), name="code_waiver_says_why"),
             models.CheckConstraint(
-                condition=Q(ended_by__isnull=True) | Q(ended_at__isnull=False), name="code_waiver_ended_by_ended"
+                condition=Q(ended_by__isnull=True) | Q(ended_at__isnull=False),
+                name="code_waiver_ended_by_ended",
             ),
         ]
 
