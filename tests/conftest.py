@@ -61,6 +61,8 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         settings.KEYS_DIR = tmp_path / "keys"
         # A heart beats from its own connection, which would wait for the lock of the test's transaction.
         settings.JOB_HEARTBEAT_S = 3600
+        # Each takes the seconds that transformers needs to be imported; tests/inspection/test_probes.py asks for them.
+        settings.INSPECTION_PROBES = []
 
 
 @pytest.fixture(autouse=True)
