@@ -28,7 +28,7 @@ from tests.server.running import Caller, bearer, eventually, inference_server, r
 MODELS = {
     "acme/sentiment": ("text-classification", {}),
     "acme/tags": ("token-classification", {"id2label": {"0": "O", "1": "B-PER", "2": "I-PER"}}),
-    "acme/vectors": ("feature-extraction", {"dummy_size": 6}),
+    "acme/vectors": ("feature-extraction", {"dummy_size": 6, "dummy_salt": 1}),
     "acme/nli": (
         "zero-shot-classification",
         {"id2label": {"0": "contradiction", "1": "neutral", "2": "entailment"}},
@@ -42,8 +42,9 @@ pytestmark = pytest.mark.enable_socket
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     control = FakeControlPlane()
     lines = []
-    for model_id, (task, config) in MODELS.items():
-        control.add_revision("v1", dummy_files(**config), model_id=model_id)
+    for model_id, (task, declared) in MODELS.items():
+        config = dict(declared)
+        control.add_revision("v1", dummy_files(config.pop("dummy_salt", 0), **config), model_id=model_id)
         lines.append(control.line("v1", model_id=model_id, task=task))
     control.add_revision("v2", dummy_files(1), model_id="acme/sentiment")
     lines.append(control.line("v2", channel="staging", model_id="acme/sentiment"))
@@ -94,7 +95,9 @@ def test_inference_client_reads_another_channel(hub: Any, server: Caller) -> Non
 
 def test_inference_client_tags_tokens(hub: Any) -> None:
     text = "Anna met Binh in Hue yesterday"
-    found = hub("acme/tags").token_classification(text, aggregation_strategy="none", ignore_labels=["nothing"])
+    found = hub("acme/tags").token_classification(
+        text, aggregation_strategy="none", ignore_labels=["nothing"]
+    )
     assert [text[e.start : e.end] for e in found] == text.split()
     assert {e.entity for e in found} <= {"O", "B-PER", "I-PER"}
     grouped = hub("acme/tags").token_classification(text, aggregation_strategy="simple")
@@ -103,10 +106,10 @@ def test_inference_client_tags_tokens(hub: Any) -> None:
 
 def test_inference_client_embeds_and_compares(hub: Any) -> None:
     client = hub("acme/vectors")
-    vector = client.feature_extraction("a good product", normalize=True)
+    vector = client.feature_extraction("one more text", normalize=True)
     assert vector.shape == (1, 6)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
-    scores = client.sentence_similarity("a good product", ["a good product", "a bad delivery"])
+    scores = client.sentence_similarity("one more text", ["one more text", "a bad delivery"])
     assert scores[0] == pytest.approx(1, abs=1e-5) and len(scores) == 2
 
 
@@ -149,12 +152,16 @@ def test_tei_embed_and_its_shorter_vectors(server: Caller) -> None:
 
 def test_tei_rerank_similarity_tokenize_info_health_metrics(server: Caller) -> None:
     texts = ["a very good one", "bad", "neither"]
-    ranked = post(server, "/tei/acme/ranker/rerank", {"query": "which?", "texts": texts, "return_text": True}).json()
+    ranked = post(
+        server, "/tei/acme/ranker/rerank", {"query": "which?", "texts": texts, "return_text": True}
+    ).json()
     assert sorted(line["index"] for line in ranked) == [0, 1, 2]
     assert all(texts[line["index"]] == line["text"] for line in ranked)
     assert [line["score"] for line in ranked] == sorted((line["score"] for line in ranked), reverse=True)
     inputs = {"source_sentence": "good", "sentences": ["good", "bad"]}
-    assert post(server, "/tei/acme/vectors/similarity", {"inputs": inputs}).json()[0] == pytest.approx(1, abs=1e-5)
+    assert post(server, "/tei/acme/vectors/similarity", {"inputs": inputs}).json()[0] == pytest.approx(
+        1, abs=1e-5
+    )
     tokens = post(server, "/tei/acme/vectors/tokenize", {"inputs": "one two"}).json()
     assert len(tokens) == 1 and len(tokens[0]) == 4
     info = server.get("/tei/acme/vectors/info", TOKEN).json()
@@ -176,7 +183,9 @@ def openai(server: Caller) -> Iterator[OpenAI]:
 
 def test_openai_embeddings_in_both_encodings(openai: OpenAI, server: Caller) -> None:
     coded = openai.embeddings.create(model="acme/vectors", input=["good", "bad"])
-    plain = openai.embeddings.create(model="acme/vectors", input="good", encoding_format="float", dimensions=4)
+    plain = openai.embeddings.create(
+        model="acme/vectors", input="good", encoding_format="float", dimensions=4
+    )
     assert [len(line.embedding) for line in coded.data] == [6, 6]
     assert coded.model == f"acme/vectors@{SHA['v1']}"
     assert coded.usage.total_tokens == 6
@@ -189,7 +198,10 @@ def test_openai_embeddings_in_both_encodings(openai: OpenAI, server: Caller) -> 
 
 
 def test_openai_lists_what_the_team_is_served(openai: OpenAI) -> None:
-    assert {model.id for model in openai.models.list()} >= {"acme/vectors@production", "acme/sentiment@staging"}
+    assert {model.id for model in openai.models.list()} >= {
+        "acme/vectors@production",
+        "acme/sentiment@staging",
+    }
 
 
 def test_openai_refusals_are_its_own_exceptions(openai: OpenAI, server: Caller) -> None:
@@ -225,7 +237,9 @@ def test_triton_client_infers(triton: Any, server: Caller, binary: bool) -> None
     texts = np.array(["a good product", "tệ lắm"], dtype=object)
     tensor = triton_http.InferInput("text", [2], "BYTES")
     tensor.set_data_from_numpy(texts, binary_data=binary)
-    outputs = [triton_http.InferRequestedOutput(name, binary_data=binary) for name in ("label", "score", "scores")]
+    outputs = [
+        triton_http.InferRequestedOutput(name, binary_data=binary) for name in ("label", "score", "scores")
+    ]
     answer = client.infer("acme/sentiment", [tensor], outputs=outputs, headers=headers, request_id="r1")
     ours = server.predict(texts.tolist(), model="acme/sentiment").json()["predictions"]
     labels = [x.decode() if isinstance(x, bytes) else x for x in answer.as_numpy("label")]
@@ -257,7 +271,7 @@ BAD = [
     ("/v1/predict/acme/tags", {"inputs": "x", "parameters": {"aggregation_strategy": "most"}}, 422, "bad_aggregation_strategy"),
     ("/v1/predict/acme/sentiment", {"inputs": {"text": "x", "text_pair": 3}}, 422, "bad_pair"),
     ("/v1/predict/acme/vectors", {"inputs": "x", "parameters": {"task": "similarity"}}, 422, "too_few_inputs"),
-    ("/v1/predict/acme/sentiment", {"inputs": "x", "parameters": {"task": "rank", "top_k": True}}, 200, ""),
+    ("/v1/predict/acme/sentiment", {"inputs": "x", "parameters": {"top_k": True}}, 422, "bad_top_k"),
     ("/hf/acme/sentiment", {"inputs": ""}, 422, "blank_input"),
     ("/hf/acme/sentiment", {"inputs": "x", "parameters": {"mystery": 1}}, 422, "unknown_field"),
     ("/hf/acme/sentiment", ["x"], 422, "not_an_object"),
@@ -305,17 +319,18 @@ def said(path: str, answer: httpx.Response) -> str:
 @pytest.mark.parametrize(("path", "body", "status", "code"), BAD)
 def test_bad_input_is_a_typed_answer(server: Caller, path: str, body: Any, status: int, code: str) -> None:
     answer = post(server, path, body)
-    if status == 200:
-        # A parameter of another task of the same head is taken where it cannot be misread.
-        assert answer.status_code == 422
-        return
     assert (answer.status_code, said(path, answer)) == (status, code)
     assert "Traceback" not in answer.text
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/hf/acme/sentiment", "/tei/acme/sentiment/predict", "/v1/embeddings", "/v2/models/acme/sentiment/infer"],
+    [
+        "/hf/acme/sentiment",
+        "/tei/acme/sentiment/predict",
+        "/v1/embeddings",
+        "/v2/models/acme/sentiment/infer",
+    ],
 )
 @pytest.mark.parametrize(
     ("content", "status", "code"),
@@ -342,7 +357,10 @@ def test_a_binary_tensor_that_ends_too_early(server: Caller) -> None:
             ]
         }
     ).encode()
-    for tail, code in ((b"\x05\x00\x00\x00ab", "bad_binary_tensor"), (b"\x02\x00\x00\x00\xff\xff", "bad_unicode")):
+    for tail, code in (
+        (b"\x05\x00\x00\x00ab", "bad_binary_tensor"),
+        (b"\x02\x00\x00\x00\xff\xff", "bad_unicode"),
+    ):
         headers = {
             "Content-Type": "application/octet-stream",
             "Inference-Header-Content-Length": str(len(head)),
@@ -354,7 +372,16 @@ def test_a_binary_tensor_that_ends_too_early(server: Caller) -> None:
 
 # Who may knock
 
-OPEN = {"/healthz", "/readyz", "/limits", "/metrics", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"}
+OPEN = {
+    "/healthz",
+    "/readyz",
+    "/limits",
+    "/metrics",
+    "/openapi.json",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+}
 
 
 def routes() -> list[tuple[str, str]]:
@@ -382,12 +409,19 @@ def test_every_address_but_the_open_ones_asks_who_is_calling(server: Caller, met
 def test_the_document_names_every_address_and_no_other() -> None:
     document = describe()
     validate(document)
-    documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item if method != "parameters"}
+    documented = {
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
     assert documented == set(routes())
 
 
 def test_the_document_in_docs_is_this_one() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "inference-openapi.yaml").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[2] / "docs" / "inference-openapi.yaml").read_text(
+        encoding="utf-8"
+    )
     assert yaml.safe_load(text) == json.loads(json.dumps(describe()))
 
 
