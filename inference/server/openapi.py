@@ -375,7 +375,7 @@ def main() -> None:
 
     sys.stdout.write("# Written by `python -m inference.server.openapi`.\n")
     # Without aliases: readers of OpenAPI files stumble over them.
-    yaml.Dumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign,assignment]
+    yaml.Dumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign]
     yaml.dump(describe(), sys.stdout, allow_unicode=True, sort_keys=False, width=120)
 
 

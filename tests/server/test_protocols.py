@@ -25,7 +25,7 @@ from tests.server.control_plane import SHA, TOKEN, FakeControlPlane, dummy_files
 from tests.server.running import Caller, bearer, eventually, inference_server, running
 
 # tritonclient's geventhttpclient patches nothing by itself; it is imported late because it takes a second.
-MODELS = {
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "acme/sentiment": ("text-classification", {}),
     "acme/tags": ("token-classification", {"id2label": {"0": "O", "1": "B-PER", "2": "I-PER"}}),
     "acme/vectors": ("feature-extraction", {"dummy_size": 6, "dummy_salt": 1}),

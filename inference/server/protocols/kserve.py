@@ -110,11 +110,12 @@ _OPTIONS = {"classify": Classify(_ALL), "tag": Tag(), "embed": Embed()}
 
 def _outputs(turn: Turn) -> list[tuple[str, str, list[int]]]:
     size = turn.model.engine.head.size
-    return {
+    tensors: dict[str, list[tuple[str, str, list[int]]]] = {
         "classify": [("label", "BYTES", []), ("score", "FP32", []), ("scores", "FP32", [size])],
         "tag": [("entities", "BYTES", [])],
         "embed": [("embedding", "FP32", [size])],
-    }[head_of(turn)]
+    }
+    return tensors[head_of(turn)]
 
 
 def _answer_tensors(turn: Turn, answer: Answer) -> list[dict[str, Any]]:
