@@ -22,6 +22,9 @@ urlpatterns: list[Any] = [
         code_audits.revision_code_waiver_end,
         name="revision_code_waiver_end",
     ),
+    path("revisions/<int:pk>/exports/<slug:kind>/", proof.revision_export, name="revision_export"),
+    path("exports/approvals.csv", proof.approvals_table, name="approvals_table"),
+    path("exports/audit.csv", proof.events_table, name="events_table"),
     path("approvals/<int:pk>/attestation/", proof.approval_attestation, name="approval_attestation"),
     path(
         "approvals/<int:pk>/model-signature/", proof.approval_model_signature, name="approval_model_signature"
