@@ -26,6 +26,7 @@ from reviews.models import Answer, ReviewRequest
 from reviews.queries import requests_of, waiting_for
 from reviews.services import deciding, submissions
 from reviews.views.measurements import benchmark_context
+from reviews.views.tiers import shown_tier, tier_of_request
 
 WAITS_FOR = {
     ReviewStatus.SUBMITTED: "a worker",
@@ -84,7 +85,10 @@ def review_new(request: HttpRequest) -> HttpResponse:
             if made:
                 messages.success(request, f"{made.model.model_id} is submitted. Its checks run now.")
                 return redirect("review_detail", made.pk)
-    return render(request, "reviews/submit.html", {"form": form, "preview": None}, status=status)
+    tier = shown_tier(str(form["data_class"].value()), str(form["environment"].value()), "")
+    return render(
+        request, "reviews/submit.html", {"form": form, "preview": None, "tier": tier}, status=status
+    )
 
 
 @access(get=member(Scope.SUBMIT))
@@ -215,6 +219,7 @@ def _context(
     return {
         "request_": review,
         "status": review.shown_status,
+        "tier": tier_of_request(review),
         "revision": review.revision,
         "items": items,
         "can_answer": writable,
