@@ -228,6 +228,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ReviewStatus": "reviews.enums.ReviewStatus",
         "JobState": "registry.enums.JobState",
         "Decision": "reviews.enums.Decision",
+        "FileMark": "reviews.enums.FileMark",
+        "AnswerVerdict": "reviews.enums.Verdict",
     },
 }
 
@@ -284,7 +286,9 @@ INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
 INSPECTION_PROBES = ["inference.probing.tokenizer"]
 STORE_DIR = DATA_DIR / "store"
 SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
+MODEL_SIGNING_KEY: Path | None = env.read("ASSAY_MODEL_SIGNING_KEY")
 KEYS_DIR = DATA_DIR / "keys"
+WITNESSES: list[Path] = env.read("ASSAY_WITNESSES")
 ACCEL: str = env.read("ASSAY_ACCEL")
 SCRUB_S: int = env.read("ASSAY_SCRUB_S")
 SCRUB_BUDGET_S: int = env.read("ASSAY_SCRUB_BUDGET_S")

@@ -15,6 +15,7 @@ from typing import Any
 from django.db import models, transaction
 from django.utils import timezone
 
+from registry import checkpoints
 from registry.actors import Actor
 from registry.canonical import canonical_json
 from registry.context import request_id
@@ -27,6 +28,7 @@ _DOMAIN = b"audit-v1\0"
 # verb -> sentence. {actor} and the keys of the event's data fill it in. Every verb that is recorded stands here.
 SENTENCES: dict[str, str] = {
     "approval.granted": "{actor} approved {model_id}@{sha} for {environment}",
+    "approval.attested": "The approval of {model_id}@{sha} was signed with the key {key_id}",
     "approval.suspended": "{actor} suspended the approval of {model_id}@{sha}: {reason}",
     "approval.resumed": "{actor} resumed the approval of {model_id}@{sha}: {reason}",
     "approval.revoked": "{actor} revoked the approval of {model_id}@{sha}: {reason}",
@@ -35,6 +37,11 @@ SENTENCES: dict[str, str] = {
     "approval.expired": "The approval of {model_id}@{sha} expired",
     "channel.moved": "{actor} moved {channel} of {model_id} to {sha}: {reason}",
     "channel.rolled_back": "{actor} rolled {channel} of {model_id} back to {sha}: {reason}",
+    "code.judged": "{actor} audited {path} of {model_id}@{sha}: {verdict}{reason}",
+    "code.inherited": "{files} code files of {model_id}@{sha} keep the verdict that was given on the same bytes before",
+    "code.moved": "The code audit of {model_id}@{sha} is {state} now",
+    "code.waived": "{actor} waived the code audit of {model_id}@{sha} until {until}: {reason}",
+    "code.waiver_ended": "The waiver of the code audit of {model_id}@{sha} ended: {reason}",
     "evidence.published": "{kind} of {model_id}@{sha} finished: {summary}",
     "golden_set.created": "{actor} added the golden set {name} ({examples} examples)",
     "integrity.failed": "A stored file of {model_id}@{sha} is damaged and is not served: {path} ({found})",
@@ -54,6 +61,8 @@ SENTENCES: dict[str, str] = {
     "review.superseded": "The review of {model_id}@{sha} was superseded by {newer}",
     "review.withdrawn": "{actor} withdrew the submission of {model_id}",
     "revision.recorded": "Intake recorded {model_id}@{sha}: {files} files, {megabytes} MB",
+    "record.exported": "{actor} exported {model_id}@{sha}: {what}",
+    "table.exported": "{actor} exported the table of {what}",
     "team.created": "{actor} created the team {name}",
     "membership.granted": "{actor} made {member} {role}",
     "membership.removed": "{actor} removed {member} as {role}",
@@ -106,7 +115,7 @@ def _append(
             "data": data,
         }
     )
-    return table.objects.create(
+    created = table.objects.create(
         seq=seq,
         at=at,
         body=body,
@@ -118,6 +127,8 @@ def _append(
         object_type=object_type,
         object_id=subject.pk if subject else None,
     )
+    checkpoints.after(table, seq, verb)
+    return created
 
 
 def record(

@@ -13,7 +13,7 @@ from registry.canonical import sha256_json
 from registry.exceptions import Conflict, InvalidInput
 from registry.services.approvals import grant_approval
 from registry.services.channels import check_reason
-from reviews import machines, permissions
+from reviews import attestations, machines, permissions
 from reviews.enums import Decision, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
 
@@ -27,6 +27,7 @@ def content_sha256(request: ReviewRequest) -> str:
             "commit_sha": revision.commit_sha if revision else "",
             "manifest_sha256": revision.manifest_sha256 if revision else "",
             "remote_code_sha256": revision.remote_code_sha256 if revision else None,
+            "code_audit": revision.code_audit if revision else "",
             "use_case": request.use_case,
             "environment": request.environment,
             "data_class": request.data_class,
@@ -137,7 +138,7 @@ def decide(
         if approve
         else None
     )
-    return machines.move(
+    decided = machines.move(
         request,
         "approve" if approve else "reject",
         actor=actor,
@@ -149,6 +150,8 @@ def decide(
         conditions=conditions.strip(),
         approval=approval,
     )
+    attestations.attest(actor, decided)
+    return decided
 
 
 @transaction.atomic
