@@ -39,7 +39,10 @@ class Approval(models.Model):
     status_reason = models.TextField(blank=True)
 
     class Meta:
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["model", "status"])]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["model", "status"]),
+            models.Index(fields=["model", "-approved_at", "-id"], name="approval_newest_of_model"),
+        ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=~Q(submitted_by=F("approved_by")), name="approval_four_eyes"),
             models.CheckConstraint(
