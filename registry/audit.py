@@ -15,6 +15,7 @@ from typing import Any
 from django.db import models, transaction
 from django.utils import timezone
 
+from registry import checkpoints
 from registry.actors import Actor
 from registry.canonical import canonical_json
 from registry.context import request_id
@@ -27,6 +28,7 @@ _DOMAIN = b"audit-v1\0"
 # verb -> sentence. {actor} and the keys of the event's data fill it in. Every verb that is recorded stands here.
 SENTENCES: dict[str, str] = {
     "approval.granted": "{actor} approved {model_id}@{sha} for {environment}",
+    "approval.attested": "The approval of {model_id}@{sha} was signed with the key {key_id}",
     "approval.suspended": "{actor} suspended the approval of {model_id}@{sha}: {reason}",
     "approval.resumed": "{actor} resumed the approval of {model_id}@{sha}: {reason}",
     "approval.revoked": "{actor} revoked the approval of {model_id}@{sha}: {reason}",
@@ -106,7 +108,7 @@ def _append(
             "data": data,
         }
     )
-    return table.objects.create(
+    created = table.objects.create(
         seq=seq,
         at=at,
         body=body,
@@ -118,6 +120,8 @@ def _append(
         object_type=object_type,
         object_id=subject.pk if subject else None,
     )
+    checkpoints.after(table, seq, verb)
+    return created
 
 
 def record(

@@ -6,6 +6,7 @@ from registry.triggers import Rule, append_only
 
 RULES: list[Rule] = [
     *append_only("reviews_vote", "A vote"),
+    *append_only("reviews_attestation", "An attestation"),
     Rule(
         "reviews_vote_four_eyes",
         "reviews_vote",

@@ -1,8 +1,10 @@
 from django.urls import path
 
-from reviews.api import views
+from reviews.api import proof, views
 
 urlpatterns = [
+    path("approvals/<int:pk>/attestation", proof.AttestationView.as_view()),
+    path("approvals/<int:pk>/model-signature", proof.ModelSignatureView.as_view()),
     path("lookup", views.LookupView.as_view()),
     path("reviews", views.ReviewListView.as_view()),
     path("reviews/<int:pk>", views.ReviewView.as_view()),

@@ -13,7 +13,7 @@ from registry.canonical import sha256_json
 from registry.exceptions import Conflict, InvalidInput
 from registry.services.approvals import grant_approval
 from registry.services.channels import check_reason
-from reviews import machines, permissions
+from reviews import attestations, machines, permissions
 from reviews.enums import Decision, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
 
@@ -137,7 +137,7 @@ def decide(
         if approve
         else None
     )
-    return machines.move(
+    decided = machines.move(
         request,
         "approve" if approve else "reject",
         actor=actor,
@@ -149,6 +149,8 @@ def decide(
         conditions=conditions.strip(),
         approval=approval,
     )
+    attestations.attest(actor, decided)
+    return decided
 
 
 @transaction.atomic

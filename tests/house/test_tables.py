@@ -32,10 +32,12 @@ PRODUCT = ("config", "registry", "inference", "reviews")
 MODELS: dict[str, str] = {
     "registry.AuditEvent": "append-only",
     "registry.AccessEvent": "append-only",
+    "registry.AuditCheckpoint": "append-only",
     "registry.ChannelMove": "append-only",
     "registry.Evidence": "append-only",
     "registry.RevisionFile": "append-only",
     "reviews.Vote": "append-only",
+    "reviews.Attestation": "append-only",
     "registry.Revision": "record",
     "registry.Approval": "record",
     "reviews.ReviewRequest": "record",
