@@ -6,7 +6,8 @@
 
 download   a revision by `snapshot_download`, a fresh client process and an empty cache each time: nginx serving the same
            files, the gateway alone, and the gateway behind nginx with the sample configuration (config/nginx). Medians of
-           interleaved rounds, ratios to nginx, and the peak memory of the web's processes.
+           interleaved rounds, ratios to nginx, and the peak memory of the web's processes. Also each server's rate to a client
+           that throws the bytes away, because snapshot_download itself is slower than any of the three.
 intake     what intake does with bytes (write, sha256, git's id, fsync) against plain `sha256sum` of the same bytes.
 metadata   p50 and p95 of what clients ask before they fetch, and the statements sent to the database, with 10 and with 10,000
            approved revisions in the registry.
@@ -38,6 +39,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -181,6 +183,26 @@ def download(endpoint: str, token: str, cache: Path) -> float:
     return float(run.stdout.strip().splitlines()[-1])
 
 
+def raw(endpoint: str, token: str, files: Path) -> float:
+    """Seconds to read the same files over one connection and to throw them away: the server's share without the client's."""
+    address = urlsplit(endpoint)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    buffer, begun = memoryview(bytearray(1 << 20)), time.perf_counter()
+    for path in sorted(files.iterdir()):
+        connection.request(
+            "GET",
+            f"{address.path}/{MODEL}/resolve/{SHA}/{path.name}",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        answer, taken = connection.getresponse(), 0
+        while size := answer.readinto(buffer):
+            taken += size
+        if answer.status != 200 or taken != path.stat().st_size:
+            raise RuntimeError(f"{address.path}: {answer.status}, {taken} bytes")
+    connection.close()
+    return time.perf_counter() - begun
+
+
 def measure_download(folder: Path, megabytes: int, rounds: int) -> dict[str, Any]:
     data, files = folder / "data", make_files(folder, megabytes)
     plain, alone, fronted, behind = (free_port() for _ in range(4))
@@ -196,6 +218,7 @@ def measure_download(folder: Path, megabytes: int, rounds: int) -> dict[str, Any
         "gateway behind nginx": f"http://localhost:{fronted}/hub",
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
+    read: dict[str, list[float]] = {way: [] for way in ways}
     with ExitStack() as stack:
         process = stack.enter_context(web(environment, alone))
         stack.enter_context(web(django_environment(data, ASSAY_ACCEL="/assay-store/"), behind))
@@ -205,12 +228,16 @@ def measure_download(folder: Path, megabytes: int, rounds: int) -> dict[str, Any
         for _ in range(rounds + 1):
             for way, endpoint in ways.items():
                 seconds[way].append(download(endpoint, token, folder / "cache"))
+                read[way].append(raw(endpoint, token, files))
         memory = peak.end()
     rate = {
         way: round(megabytes * 1.048576 / statistics.median(times[1:]), 1) for way, times in seconds.items()
     }
+    alone_rate = {
+        way: round(megabytes * 1.048576 / statistics.median(times[1:])) for way, times in read.items()
+    }
     return {
-        "mb": megabytes, "mb_s": rate,
+        "mb": megabytes, "mb_s": rate, "mb_s_thrown_away": alone_rate,
         "gateway_to_nginx": round(rate["gateway"] / rate["nginx"], 3),
         "behind_nginx_to_nginx": round(rate["gateway behind nginx"] / rate["nginx"], 3),
         "seconds": {way: [round(s, 2) for s in times] for way, times in seconds.items()},
