@@ -56,6 +56,8 @@ SENTENCES: dict[str, str] = {
     "review.superseded": "The review of {model_id}@{sha} was superseded by {newer}",
     "review.withdrawn": "{actor} withdrew the submission of {model_id}",
     "revision.recorded": "Intake recorded {model_id}@{sha}: {files} files, {megabytes} MB",
+    "record.exported": "{actor} exported {model_id}@{sha}: {what}",
+    "table.exported": "{actor} exported the table of {what}",
     "team.created": "{actor} created the team {name}",
     "membership.granted": "{actor} made {member} {role}",
     "membership.removed": "{actor} removed {member} as {role}",

@@ -24,6 +24,7 @@ roll a channel back              |        |           |          |              
 suspend an approval              |        |           | yes      |                  | yes             | yes   |
 revoke an approval               |        |           |          |                  |                 | yes   |
 verify the audit log             | yes    | yes       | yes      | yes              | yes             | yes   | yes
+export the record                |        |           | yes      | yes              | yes             | yes   | yes
 """
 
 SCOPES = {
@@ -38,6 +39,7 @@ SCOPES = {
     "suspend an approval": "release",
     "revoke an approval": "release",
     "verify the audit log": "read",
+    "export the record": "read",
 }
 
 
