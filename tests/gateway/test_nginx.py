@@ -133,8 +133,8 @@ def test_internal_location_is_closed_to_clients(fronted: Front) -> None:
                 and secret not in answer[1]
                 and b"worker_processes" not in answer[1]
             ), path
-    answer = fronted.through("/healthz", **{"X-Accel-Redirect": f"/{inside}"})
-    assert secret not in answer.content
+    health = fronted.through("/healthz", **{"X-Accel-Redirect": f"/{inside}"})
+    assert secret not in health.content
 
 
 def _raw(fronted: Front, path: str, token: str) -> tuple[int, bytes]:
