@@ -228,6 +228,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ReviewStatus": "reviews.enums.ReviewStatus",
         "JobState": "registry.enums.JobState",
         "Decision": "reviews.enums.Decision",
+        "FileMark": "reviews.enums.FileMark",
+        "AnswerVerdict": "reviews.enums.Verdict",
     },
 }
 

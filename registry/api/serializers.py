@@ -111,7 +111,10 @@ class ApprovalAnswer(serializers.Serializer[Any]):
     task = serializers.CharField()
     max_length = serializers.IntegerField(help_text="Tokens that the server truncates at.")
     license = serializers.CharField()
-    trust_remote_code = serializers.BooleanField()
+    trust_remote_code = serializers.BooleanField(help_text="It needs its code, and the code may be run now.")
+    code_audit = serializers.DictField(
+        help_text="allowed, verdict, digest; waived_until and url where they apply."
+    )
     approval = serializers.DictField()
     snippet = serializers.CharField(help_text="Ready to paste into Python.")
     review_url = serializers.CharField()
@@ -233,7 +236,7 @@ class ReportedModel(serializers.Serializer[Any]):
     model_id = serializers.CharField(max_length=200)
     channel = serializers.CharField(max_length=40)
     commit_sha = serializers.RegexField(r"^[0-9a-f]{40}$")
-    state = serializers.ChoiceField(choices=["ready", "loading", "failed"])
+    state = serializers.ChoiceField(choices=["ready", "loading", "failed", "waiting"])
     error = serializers.CharField(max_length=500, allow_null=True, allow_blank=True, required=False)
     since = serializers.DateTimeField(allow_null=True, required=False)
 

@@ -1,10 +1,19 @@
 from django.urls import path
 
-from reviews.api import proof, views
+import registry.converters  # noqa: F401 - registers <sha:>
+from reviews.api import code_audits, proof, views
+
+_CODE = "models/<str:org>/<str:name>/revisions/<sha:commit_sha>/code"
 
 urlpatterns = [
     path("approvals/<int:pk>/attestation", proof.AttestationView.as_view()),
     path("approvals/<int:pk>/model-signature", proof.ModelSignatureView.as_view()),
+    path(
+        "models/<str:org>/<str:name>/revisions/<sha:commit_sha>/exports/<slug:kind>",
+        proof.ExportView.as_view(),
+    ),
+    path("exports/approvals.csv", proof.ApprovalsTableView.as_view()),
+    path("exports/audit.csv", proof.EventsTableView.as_view()),
     path("lookup", views.LookupView.as_view()),
     path("reviews", views.ReviewListView.as_view()),
     path("reviews/<int:pk>", views.ReviewView.as_view()),
@@ -13,4 +22,8 @@ urlpatterns = [
     path("reviews/<int:pk>/changes", views.ReviewChangesView.as_view()),
     path("reviews/<int:pk>/withdraw", views.ReviewWithdrawView.as_view()),
     path("reviews/<int:pk>/resubmit", views.ReviewResubmitView.as_view()),
+    path(_CODE, code_audits.CodeAuditView.as_view()),
+    path(f"{_CODE}/verdicts", code_audits.CodeVerdictsView.as_view()),
+    path(f"{_CODE}/waiver", code_audits.CodeWaiverView.as_view()),
+    path(f"{_CODE}/files/<slug:sha256>", code_audits.CodeSourceView.as_view()),
 ]
