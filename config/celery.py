@@ -19,6 +19,11 @@ app.conf.beat_schedule = {
         "options": {"queue": "short"},
     },
     "expire-approvals": {"task": "registry.expire_approvals", "schedule": 60, "options": {"queue": "short"}},
+    "sweep-code-audits": {
+        "task": "reviews.sweep_code_audits",
+        "schedule": 60,
+        "options": {"queue": "short"},
+    },
     "write-checkpoints": {
         "task": "registry.write_checkpoints",
         "schedule": 60,
@@ -30,4 +35,5 @@ app.conf.beat_schedule = {
         "schedule": settings.SCRUB_S,
         "options": {"queue": "cpu"},
     },
+    "collect-garbage": {"task": "registry.collect_garbage", "schedule": 3600, "options": {"queue": "cpu"}},
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from registry import pins
 from registry.actors import Actor
-from registry.enums import OPEN_JOB_STATES, CodeAudit, EvidenceKind
+from registry.enums import OPEN_JOB_STATES, EvidenceKind
 from registry.exceptions import Conflict, DomainError, NotAllowed
 from registry.models import Evidence, Job
 from registry.permissions import Action, check
+from reviews import code_audits
 from reviews.enums import Environment, ReviewStatus, Verdict
 from reviews.machines import REVIEW
 from reviews.models import Answer, ReviewRequest
@@ -62,8 +63,7 @@ def missing_for_approval(
     missing = [
         f"“{item['title']}” is not answered." for item in request.checklist if item["key"] not in given
     ]
-    if revision.code_audit in (CodeAudit.PENDING, CodeAudit.FAILED):
-        missing.append("The repository carries code and its audit has not passed, so it cannot be approved.")
+    missing += code_audits.blocking(revision)
     missing += pins.open_edges(request.team_id, revision.facts)
     if revision.facts.get("provenance", {}).get("on_default_branch") is False:
         missing.append(
@@ -104,9 +104,18 @@ def open_measurements(request: ReviewRequest) -> int:
     ).count()
 
 
+def check_not_auditor(actor: Actor, request: ReviewRequest) -> None:
+    """Who audited the code does not cast the vote that approves it. Raises NotAllowed."""
+    if request.revision and actor.user.pk in code_audits.auditors_of(request.revision):
+        raise NotAllowed(
+            "You audited code of this revision, so somebody else must vote to approve it.", code="four_eyes"
+        )
+
+
 def check_approve(actor: Actor, request: ReviewRequest, conditions: str) -> None:
     """Everything that must be true of an approval. Raises NotAllowed or Conflict with what is missing."""
     check_decide(actor, request)
+    check_not_auditor(actor, request)
     missing = missing_for_approval(
         request, list(request.answers.all()), evidence_of(request), open_measurements(request), conditions
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from registry.triggers import Rule, append_only
+from reviews.code_audits.rules import RULES as CODE_RULES
 
 RULES: list[Rule] = [
     *append_only("reviews_vote", "A vote"),
+    *CODE_RULES,
     *append_only("reviews_attestation", "An attestation"),
     Rule(
         "reviews_vote_four_eyes",

@@ -37,6 +37,8 @@ MODELS: dict[str, str] = {
     "registry.Evidence": "append-only",
     "registry.RevisionFile": "append-only",
     "reviews.Vote": "append-only",
+    "reviews.FileVerdict": "append-only",
+    "reviews.CodeWaiver": "record",
     "reviews.Attestation": "append-only",
     "registry.Revision": "record",
     "registry.Approval": "record",
