@@ -41,8 +41,9 @@ _EVERYBODY = tuple(Role)
 
 GRANTS: dict[Action, Grant] = {
     Action.SUBMIT_MODEL: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.ADMIN),
-    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
-    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
+    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.LEGAL),
+    # Whose vote a request asks for depends on its risk tier: reviews/votes.py.
+    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.LEGAL),
     Action.ADD_GOLDEN_SET: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.ADMIN),
     Action.RUN_MEASUREMENT: _grant(
         Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,10 +17,12 @@ from registry.actors import Actor
 from registry.api.serializers import ErrorAnswer
 from registry.api.views import actor_in, paged, valid
 from registry.enums import Scope
+from reviews import records, votes
 from reviews.enums import DataClass, Decision, Environment, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.queries import requests_of
-from reviews.services import deciding, submissions
+from reviews.services import deciding, recording, submissions
+from reviews.tiers import TIERS
 
 
 class AnswerSerializer(serializers.ModelSerializer[Answer]):
@@ -36,7 +38,7 @@ class VoteSerializer(serializers.ModelSerializer[Vote]):
 
     class Meta:
         model = Vote
-        fields = ["round", "reviewer", "decision", "reason", "content_sha256", "at"]
+        fields = ["round", "reviewer", "roles", "decision", "reason", "content_sha256", "at"]
 
 
 class ReviewSerializer(serializers.ModelSerializer[ReviewRequest]):
@@ -50,17 +52,84 @@ class ReviewSerializer(serializers.ModelSerializer[ReviewRequest]):
         fields = [
             "id", "model_id", "requested_revision", "commit_sha", "use_case", "environment", "data_class", "owner",
             "status", "problem", "round", "intake_job", "submitted_by", "submitted_at", "decision", "decision_at",
-            "decision_by", "decision_reason", "conditions", "approval",
+            "decision_by", "decision_reason", "conditions", "approval", "tier", "votes_needed",
         ]  # fmt: skip
+
+
+class Seat(serializers.Serializer[Any]):
+    needs = serializers.CharField(help_text="Whose vote it is, in words.")
+    reviewer = serializers.CharField(allow_null=True, help_text="Who cast it; null while it is missing.")
+
+
+class VotesSummary(serializers.Serializer[Any]):
+    """How far the decision is: `given` of `needed` votes, and who must look again."""
+
+    tier = serializers.ChoiceField(choices=TIERS)
+    needed = serializers.IntegerField()
+    given = serializers.IntegerField()
+    seats = Seat(many=True)
+    stale = serializers.ListField(child=serializers.CharField())
+    legal_asked = serializers.BooleanField()
+    legal_reason = serializers.CharField()
+
+
+class UseCase(serializers.Serializer[Any]):
+    slug = serializers.CharField(max_length=60)
+    text = serializers.CharField(max_length=300, required=False, allow_blank=True, default="")
+
+
+class Threshold(serializers.Serializer[Any]):
+    metric = serializers.CharField(max_length=60)
+    op = serializers.ChoiceField(choices=records.OPERATORS)
+    threshold = serializers.FloatField()
+
+
+class RecordInput(serializers.Serializer[Any]):
+    """The decision record; fields that are left out stay as they are."""
+
+    allowed_environments = serializers.ListField(
+        child=serializers.ChoiceField(choices=Environment.choices), required=False
+    )
+    use_cases = UseCase(many=True, required=False)
+    data_classes = serializers.ListField(
+        child=serializers.ChoiceField(choices=DataClass.choices), required=False
+    )
+    expires_at = serializers.CharField(max_length=40, required=False, help_text="A day, 2027-01-31.")
+    review_by = serializers.CharField(max_length=40, required=False, allow_null=True, allow_blank=True)
+    monitoring = Threshold(many=True, required=False)
+    rollback_approval = serializers.IntegerField(required=False, allow_null=True)
+    rollback_target = serializers.CharField(max_length=300, required=False, allow_blank=True)
+    fallback = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+    data_policy = serializers.CharField(max_length=4000, required=False, allow_blank=True)
+    owner = serializers.CharField(max_length=120, required=False)
+    conditions = serializers.CharField(max_length=4000, required=False, allow_blank=True)
+
+
+class RecordAnswer(RecordInput):
+    """The decision record as it stands."""
 
 
 class ReviewDetailSerializer(ReviewSerializer):
     answers = AnswerSerializer(many=True)
     votes = VoteSerializer(many=True)
+    votes_summary = serializers.SerializerMethodField()
+    record = serializers.SerializerMethodField()
+    follows = serializers.IntegerField(source="follows_id")
     content_sha256 = serializers.SerializerMethodField()
 
     class Meta(ReviewSerializer.Meta):
-        fields = [*ReviewSerializer.Meta.fields, "checklist", "answers", "votes", "content_sha256"]
+        fields = [
+            *ReviewSerializer.Meta.fields, "checklist", "answers", "votes", "votes_summary", "record", "follows", "delta",
+            "content_sha256",
+        ]  # fmt: skip
+
+    @extend_schema_field(VotesSummary)
+    def get_votes_summary(self, request: ReviewRequest) -> dict[str, Any]:
+        return votes.data_of(request)
+
+    @extend_schema_field(RecordAnswer)
+    def get_record(self, request: ReviewRequest) -> dict[str, Any]:
+        return records.record_of(request)
 
     def get_content_sha256(self, request: ReviewRequest) -> str:
         return deciding.content_sha256(request)
@@ -94,6 +163,8 @@ class DecisionInput(serializers.Serializer[Any]):
         default="",
         help_text="What was seen; refused with 409 when it changed since.",
     )
+
+    record = RecordInput(required=False, default=dict, help_text="Written before the vote is cast.")
 
 
 class ChangesInput(serializers.Serializer[Any]):
@@ -190,7 +261,7 @@ class ReviewDecisionView(APIView):
     @extend_schema(
         request=DecisionInput,
         responses={200: ReviewDetailSerializer, 403: ErrorAnswer, 409: ErrorAnswer},
-        summary="Decide",
+        summary="Cast a vote; the last one that is needed decides",
     )
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
@@ -202,7 +273,23 @@ class ReviewDecisionView(APIView):
             reason=data["reason"],
             conditions=data["conditions"],
             seen_sha256=data["content_sha256"],
+            record=data["record"],
         )
+        return _detail(actor, pk)
+
+
+class ReviewRecordView(APIView):
+    access = rules(put=member(Scope.REVIEW))
+
+    @extend_schema(
+        request=RecordInput,
+        responses={200: ReviewDetailSerializer, 409: ErrorAnswer, 422: ErrorAnswer},
+        summary="Write the decision record: where, for what, until when, how it is watched",
+    )
+    def put(self, request: Request, pk: int) -> Response:
+        actor = actor_in(request)
+        record = valid(RecordInput(data=request.data))
+        recording.save_record(actor=actor, request_pk=_known(actor, pk), record=record)
         return _detail(actor, pk)
 
 

@@ -35,6 +35,7 @@ MODELS: dict[str, str] = {
     "registry.ChannelMove": "append-only",
     "registry.Evidence": "append-only",
     "registry.RevisionFile": "append-only",
+    "registry.Reminder": "append-only",
     "reviews.Vote": "append-only",
     "registry.Revision": "record",
     "registry.Approval": "record",
