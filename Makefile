@@ -8,7 +8,8 @@ CODE := config registry inference reviews cli tests tools $(wildcard benchmarks)
 # Every test runs on SQLite; on PostgreSQL run those whose code touches a database. The rest would only be repeated: the
 # engine, the server and the sample Hub know none, and the browser sees the pages that tests/pages asks for on both.
 NO_DATABASE := $(addprefix tests/,engine server sample_hub sample_model browser)
-NO_DATABASE_FILES := tests/house/test_launch.py tests/house/test_compose.py tests/reviews/test_telling.py
+NO_DATABASE_FILES := tests/house/test_launch.py tests/house/test_compose.py tests/reviews/test_telling.py \
+	tests/gateway/test_old_clients.py
 DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py))) \
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
@@ -37,7 +38,7 @@ test-sqlite: setup
 test-postgres: setup
 	$(PY) -m tests.postgres $(PYTEST) $(DATABASE_TESTS)
 
-test-old-clients: setup ## transformers 4.57 and huggingface_hub 0.36 against the Hub endpoint, in an environment of their own
+test-old-clients: setup ## transformers 4.57 and huggingface_hub 0.36 against the Hub endpoint alone (`make test` runs them, too)
 	env -u DATABASE_URL $(PY) -m pytest -n 0 -m old_client tests/gateway/test_old_clients.py
 
 lint: setup ## the house's checks

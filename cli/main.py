@@ -1,4 +1,4 @@
-"""`assay verify`: a lock file against its signature, a registry, local copies and Python sources.
+"""`assay verify` and `assay audit verify`: a lock file against its signature, a registry, local copies and Python sources.
 
 Exit codes: 0 nothing is wrong, 1 something is, 2 something could not be checked (and nothing was found wrong).
 """
@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cli import document, folders, output, sources
+from cli import audit, document, folders, output, sources
 from cli.document import Lock
 from cli.findings import CannotCheck, Finding, Report
 from cli.registry import Registry
 
+CODES = "Exit codes: 0 nothing is wrong; 1 something is; 2 something could not be checked."
 FORMATS: dict[str, Callable[[Report], str]] = {
     "text": output.as_text,
     "json": output.as_json,
@@ -26,7 +27,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    report = verify(options)
+    report = options.check(options)
     text = FORMATS[options.format](report)
     try:
         sys.stdout.write(text)
@@ -41,42 +42,50 @@ def _parser() -> argparse.ArgumentParser:
         prog="assay", description="Checks models against what Assay has approved."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    verify = commands.add_parser(
-        "verify",
-        help="check a lock file, local copies and Python sources",
-        epilog="Exit codes: 0 nothing is wrong; 1 something is; 2 something could not be checked.",
+    _add_verify(
+        commands.add_parser("verify", help="check a lock file, local copies and Python sources", epilog=CODES)
     )
-    verify.add_argument(
+    about = commands.add_parser("audit", help="check the audit log").add_subparsers(
+        dest="what", required=True
+    )
+    log = about.add_parser("verify", help="links, checkpoints and tables of the audit log", epilog=CODES)
+    audit.add_arguments(log)
+    log.set_defaults(check=audit.verify)
+    return parser
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(check=verify)
+    parser.add_argument(
         "paths", nargs="*", type=Path, metavar="PATH", help="Python files or folders, as --sources"
     )
-    verify.add_argument("--lock", type=Path, metavar="FILE", help="assay.lock.yaml (or its JSON)")
-    verify.add_argument(
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="assay.lock.yaml (or its JSON)")
+    parser.add_argument(
         "--registry", metavar="URL", help="ask this registry whether it still approves the lock"
     )
-    verify.add_argument(
+    parser.add_argument(
         "--token-env",
         default="ASSAY_TOKEN",
         metavar="NAME",
         help="variable with the token (default: ASSAY_TOKEN)",
     )
-    verify.add_argument("--public-key", type=Path, metavar="FILE", help="PEM of the key that signed the lock")
-    verify.add_argument(
+    parser.add_argument("--public-key", type=Path, metavar="FILE", help="PEM of the key that signed the lock")
+    parser.add_argument(
         "--snapshot", action="append", default=[], metavar="[ORG/NAME=]DIR",
         help="a folder with a locked model's files; name the model when the lock holds several",
     )  # fmt: skip
-    verify.add_argument(
+    parser.add_argument(
         "--hf-cache", nargs="?", const="", metavar="DIR",
         help="a Hugging Face cache; without DIR the one that huggingface_hub uses",
     )  # fmt: skip
-    verify.add_argument(
+    parser.add_argument(
         "--partial", action="store_true", help="missing files of a local copy are notes, not errors"
     )
-    verify.add_argument(
+    parser.add_argument(
         "--sources", nargs="+", default=[], type=Path, metavar="PATH", help="Python files or folders"
     )
-    verify.add_argument("--strict", action="store_true", help="warnings fail, too")
-    verify.add_argument("--format", choices=sorted(FORMATS), default="text", help="default: text")
-    return parser
+    parser.add_argument("--strict", action="store_true", help="warnings fail, too")
+    parser.add_argument("--format", choices=sorted(FORMATS), default="text", help="default: text")
 
 
 def verify(options: argparse.Namespace) -> Report:

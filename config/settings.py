@@ -280,9 +280,12 @@ MAX_REVISION_BYTES: int = env.read("ASSAY_MAX_REVISION_MB") * 1024 * 1024
 MAX_FILES: int = env.read("ASSAY_MAX_FILES")
 INSPECTION_TIMEOUT_S: int = env.read("ASSAY_INSPECTION_TIMEOUT_S")
 INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
+# Functions of the upper floors that intake calls with a revision's verified files (registry/probes.py).
+INSPECTION_PROBES = ["inference.probing.tokenizer"]
 STORE_DIR = DATA_DIR / "store"
 SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
 KEYS_DIR = DATA_DIR / "keys"
+WITNESSES: list[Path] = env.read("ASSAY_WITNESSES")
 ACCEL: str = env.read("ASSAY_ACCEL")
 SCRUB_S: int = env.read("ASSAY_SCRUB_S")
 SCRUB_BUDGET_S: int = env.read("ASSAY_SCRUB_BUDGET_S")

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,6 +49,37 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Order:
+    """One job for a child: what it reads, and its bounds (`None`: no bound on memory).
+
+    `limit_names` is the setting that a person raises when time runs out; with `tell` the run's page shows the child's steps.
+    """
+
+    kind: str
+    snapshot: Path
+    model_id: str
+    commit_sha: str
+    params: dict[str, Any]
+    memory_mb: int | None
+    cpu_s: int
+    timeout_s: int
+    limit_names: str = "ASSAY_JOB_TIMEOUT_S"
+    tell: bool = True
+
+    def as_json(self) -> bytes:
+        return json.dumps(
+            {
+                "kind": self.kind,
+                "snapshot": str(self.snapshot),
+                "model_id": self.model_id,
+                "commit_sha": self.commit_sha,
+                "limits": {"memory_mb": self.memory_mb, "cpu_s": self.cpu_s},
+                "params": self.params,
+            }
+        ).encode()
+
+
 def run_child(running: Running, revision: Revision, kind: str, params: dict[str, Any]) -> dict[str, Any]:
     """Runs one job kind of `inference.engine.child` on the revision's verified snapshot; returns its result.
 
@@ -65,21 +97,24 @@ def run_child(running: Running, revision: Revision, kind: str, params: dict[str,
         home = snapshot.parent / f"{snapshot.name}-home"
         home.mkdir()
         try:
-            order = {
-                "kind": kind,
-                "snapshot": str(snapshot),
-                "model_id": revision.model.model_id,
-                "commit_sha": revision.commit_sha,
-                "limits": {"memory_mb": settings.CHILD_MEMORY_MB or None, "cpu_s": settings.JOB_TIMEOUT_S},
-                "params": params,
-            }
+            order = Order(
+                kind=kind,
+                snapshot=snapshot,
+                model_id=revision.model.model_id,
+                commit_sha=revision.commit_sha,
+                params=params,
+                memory_mb=settings.CHILD_MEMORY_MB or None,
+                cpu_s=settings.JOB_TIMEOUT_S,
+                timeout_s=settings.JOB_TIMEOUT_S,
+            )
             with alone(running):
-                return _watch(running, order, home)
+                return run_order(running, order, home)
         finally:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _watch(running: Running, order: dict[str, Any], home: Path) -> dict[str, Any]:
+def run_order(running: Running, order: Order, home: Path) -> dict[str, Any]:
+    """Starts a child for the order, with `home` as its own folder; returns its result. Raises as `run_child` does."""
     process = subprocess.Popen(
         [sys.executable, "-m", "inference.engine.child"],
         stdin=subprocess.PIPE,
@@ -98,9 +133,9 @@ def _watch(running: Running, order: dict[str, Any], home: Path) -> dict[str, Any
     for reader in readers:
         reader.start()
     try:
-        process.stdin.write(json.dumps(order).encode())
+        process.stdin.write(order.as_json())
         process.stdin.close()
-        result = _follow(running, lines)
+        result = _follow(running, order, lines)
         process.wait(timeout=30)
         for reader in readers:
             reader.join(timeout=5)
@@ -126,13 +161,13 @@ def _keep(stream: IO[bytes], log: list[str]) -> None:
         del log[:-200]
 
 
-def _events(running: Running, lines: queue.Queue[bytes | None]) -> Iterator[dict[str, Any]]:
-    deadline = time.monotonic() + settings.JOB_TIMEOUT_S
+def _events(running: Running, order: Order, lines: queue.Queue[bytes | None]) -> Iterator[dict[str, Any]]:
+    deadline = time.monotonic() + order.timeout_s
     while True:
         running.check()
         if time.monotonic() > deadline:  # asked in every turn: a child that never falls silent must end, too
             raise JobFailed(
-                f"It did not finish within {settings.JOB_TIMEOUT_S} seconds (setting ASSAY_JOB_TIMEOUT_S) and was ended.",
+                f"It did not finish within {order.timeout_s} seconds (setting {order.limit_names}) and was ended.",
                 code="timed_out",
             )
         try:
@@ -149,10 +184,10 @@ def _events(running: Running, lines: queue.Queue[bytes | None]) -> Iterator[dict
             yield event
 
 
-def _follow(running: Running, lines: queue.Queue[bytes | None]) -> dict[str, Any] | None:
+def _follow(running: Running, order: Order, lines: queue.Queue[bytes | None]) -> dict[str, Any] | None:
     result: dict[str, Any] | None = None
-    for event in _events(running, lines):
-        if event.get("event") == "progress":
+    for event in _events(running, order, lines):
+        if event.get("event") == "progress" and order.tell:
             running.step(str(event.get("step"))[:60], int(event.get("done", 0)), int(event.get("total", 0)))
         elif event.get("event") == "result":
             result = event["result"]

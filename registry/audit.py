@@ -15,6 +15,7 @@ from typing import Any
 from django.db import models, transaction
 from django.utils import timezone
 
+from registry import checkpoints
 from registry.actors import Actor
 from registry.canonical import canonical_json
 from registry.context import request_id
@@ -111,7 +112,7 @@ def _append(
             "data": data,
         }
     )
-    return table.objects.create(
+    created = table.objects.create(
         seq=seq,
         at=at,
         body=body,
@@ -123,6 +124,8 @@ def _append(
         object_type=object_type,
         object_id=subject.pk if subject else None,
     )
+    checkpoints.after(table, seq, verb)
+    return created
 
 
 def record(

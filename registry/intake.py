@@ -11,14 +11,14 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from registry import audit, hub, pins, provenance, store
+from registry import audit, hub, pins, probes, provenance, store
 from registry.canonical import manifest_sha256, sha256_text
-from registry.enums import ApprovalStatus, CodeAudit
+from registry.enums import CodeAudit
 from registry.exceptions import Conflict, IntegrityFailure, InvalidInput
 from registry.hub import HubFile, HubRevision
 from registry.inspecting import Content, inspect_in_child
 from registry.jobs import Running
-from registry.models import Approval, Blob, RegisteredModel, Revision, RevisionFile
+from registry.models import Blob, RegisteredModel, Revision, RevisionFile
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def run(running: Running) -> None:
     try:
         held = download(running, found, kept)
         running.step("inspect")
-        content = inspect(model, held)
+        content = inspect(running, model, found, held)
         running.step("trace")
         provenance.trace(found, requested, content)
         pins.trace(model, content)
@@ -130,26 +130,22 @@ def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held
     return held
 
 
-def inspect(model: RegisteredModel, held: list[Held]) -> Content:
-    """Every inspector over the verified bytes, in a child process.
+def inspect(running: Running, model: RegisteredModel, found: HubRevision, held: list[Held]) -> Content:
+    """Every inspector over the verified bytes, then the probes, each in a child process.
 
     Raises InvalidInput when config, tokenizer or weights are not what they say, JobFailed when the inspection did not end.
     """
-    return inspect_in_child(
+    approved = probes.last_approved(model)
+    content = inspect_in_child(
         model.model_id,
         {file.path: (file.sha256, file.declared.size) for file in held},
-        _approved_labels(model),
+        dict(approved.label_mapping) if approved else None,
     )
-
-
-def _approved_labels(model: RegisteredModel) -> dict[str, str] | None:
-    last = (
-        Approval.objects.filter(model=model, status=ApprovalStatus.ACTIVE)
-        .select_related("revision")
-        .order_by("-approved_at")
-        .first()
-    )
-    return dict(last.revision.label_mapping) if last else None
+    quarantined = set(content.facts["formats"]["quarantined"])
+    files = [(f.path, f.sha256, f.declared.size) for f in held if f.path not in quarantined]
+    probes.run(probes.Probing(running, model.model_id, found.commit_sha, files), content)
+    probes.compare(approved, content)
+    return content
 
 
 @transaction.atomic

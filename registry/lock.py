@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from django.conf import settings
 
-from registry import consumption, signing
+from registry import checkpoints, consumption, probes, signing
 from registry.actors import Actor
 from registry.canonical import canonical_json
 from registry.enums import CodeAudit, EvidenceKind
@@ -80,6 +80,7 @@ def _entry(approval: Approval, channel: str) -> dict[str, Any]:
                 "class": str(tokenizer.get("class") or ""),
                 "use_fast": bool(tokenizer.get("use_fast")),
                 "digest": str(tokenizer.get("sha256") or ""),
+                "probe_digest": str(probes.tokenizer_probe(revision).get("digest") or NOT_MEASURED),
             },
             "label_mapping": {str(key): str(label) for key, label in revision.label_mapping.items()},
         },
@@ -100,6 +101,7 @@ def _entry(approval: Approval, channel: str) -> dict[str, Any]:
             "approved_at": approval.approved_at.isoformat(),
             "expires_at": approval.expires_at.isoformat(),
             "conditions": approval.conditions,
+            "receipt": checkpoints.receipt_of(approval),
         },
         "trust_remote_code": {
             "allowed": code is not None and revision.code_audit in (CodeAudit.PASSED, CodeAudit.WAIVED),

@@ -46,6 +46,18 @@ def sign(content: bytes) -> Signature:
     return Signature(ALGORITHM, _key_id(key), base64.b64encode(key.sign(content)).decode("ascii"))
 
 
+def sign_note(name: str, text: str) -> str:
+    """`text` as a signed note (the form of Go's checksum database and of transparency logs).
+
+    `name` is the signer's, without spaces or '+'; `text` ends with a newline. Raises NotConfigured.
+    """
+    key = _private_key()
+    public = key.public_key().public_bytes_raw()
+    hint = hashlib.sha256(f"{name}\n".encode() + b"\x01" + public).digest()[:4]
+    value = base64.b64encode(hint + key.sign(text.encode("utf-8"))).decode("ascii")
+    return f"{text}\n\u2014 {name} {value}\n"
+
+
 def public_key_pem() -> str:
     """The public half as PEM text. Raises NotConfigured when there is no usable key."""
     return (

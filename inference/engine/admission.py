@@ -34,17 +34,19 @@ class Admission:
 
 
 class Permit:
-    """Held from admission until the forward pass begins (or the request ends otherwise)."""
+    """Held from admission until each input's forward pass begins (or the request ends otherwise)."""
 
     def __init__(self, admission: Admission, inputs: int) -> None:
         self.inputs = inputs
         self._admission = admission
         self._lock = threading.Lock()
-        self._held = True
+        self._held = inputs
 
-    def release(self) -> None:
-        """Give the places back. May be called twice: the worker and the caller's clean-up both do."""
+    def release(self, inputs: int | None = None) -> None:
+        """Give places back: so many, or all that are left. May be called twice: the worker and the caller's
+        clean-up both do."""
         with self._lock:
-            held, self._held = self._held, False
-        if held:
-            self._admission._give_back(self.inputs)
+            freed = self._held if inputs is None else min(inputs, self._held)
+            self._held -= freed
+        if freed:
+            self._admission._give_back(freed)

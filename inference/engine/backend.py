@@ -1,4 +1,4 @@
-"""What the engine needs from a model: turn texts into token ids, and token ids into logits."""
+"""What the engine needs from a model: turn texts into token ids, and token ids into numbers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,30 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.engine.tasks import Head, Input
+from inference.engine.types import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A token that carries text: where it stands among the tokens and in the text."""
+
+    index: int
+    word: str
+    start: int
+    end: int
+    subword: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One text as the model sees it: unpadded token ids (and segment ids of the same length)."""
+    """One input as the model sees it: unpadded token ids (and segment ids of the same length). `pieces` only
+    where the head answers token by token."""
 
     input_ids: list[int]
     type_ids: list[int]
     truncated: bool
+    pieces: tuple[Piece, ...] = ()
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -27,7 +43,15 @@ class Backend(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The label of each logit, in order."""
+        """The label of each logit, in order; empty for an embedding model."""
+
+    @property
+    def head(self) -> Head:
+        """What `forward` gives for an input."""
+
+    @property
+    def variant(self) -> Variant:
+        """What computes: backend, precision, device."""
 
     @property
     def device(self) -> str:
@@ -39,13 +63,21 @@ class Backend(Protocol):
 
     @property
     def token_budget(self) -> int:
-        """Tokens in one forward pass, padding included, that suit this device."""
+        """Tokens in one forward pass that suit this backend and device."""
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """One encoding for each text, cut at `max_length` and flagged when cut."""
+    @property
+    def pads(self) -> bool:
+        """Whether a batch costs its longest input times its rows, so that like lengths belong together."""
 
-    def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
-        """Logits, shape (len(batch), len(labels)), on the CPU. Errors of the library come out as they are."""
+    def encode(self, inputs: Sequence[Input]) -> list[Encoding]:
+        """One encoding for each input, cut at `max_length` and flagged when cut."""
+
+    def join(self, words: Sequence[str]) -> str:
+        """Tokens as text again."""
+
+    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+        """One array for each encoding, on the CPU: (labels,), (tokens, labels) or (size,) as the head says.
+        Errors of the library come out as they are."""
 
     def close(self) -> None:
         """Let go of the model's memory."""

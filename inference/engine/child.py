@@ -22,6 +22,7 @@ from inference.engine.errors import (
     InferenceInputError,
     ModelLoadError,
     describe_error,
+    ran_out_of_memory,
 )
 from inference.engine.jobs.task import JobError, Task
 
@@ -72,14 +73,14 @@ def _run(task: Task, progress: Callable[[str, int, int], None]) -> dict[str, Any
         return {"event": "result", "result": getattr(import_module(module), function)(task, progress)}
     except (JobError, ModelLoadError, InferenceInputError, InferenceError) as exc:
         logger.error("job failed: %s", describe_error(exc))
-        if isinstance(exc, InferenceError) and _ran_out_of_memory(exc.__cause__):
+        if isinstance(exc, InferenceError | ModelLoadError) and ran_out_of_memory(exc.__cause__):
             return _memory_error(task)
         return _error(exc.code, str(exc))
     except CpuLimitReached:
         return _error("cpu_limit", f"The {task.kind} used all the processor time it was given.")
     except Exception as exc:
         logger.error("job failed: %s", describe_error(exc))
-        if _ran_out_of_memory(exc):
+        if ran_out_of_memory(exc):
             return _memory_error(task)
         # Without the message: it may quote an input.
         return _error(
@@ -112,16 +113,6 @@ def _limit(limits: dict[str, Any], name: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise JobError("bad_request", f"The limit {name} must be a whole number from 1, or null.")
     return value
-
-
-def _ran_out_of_memory(exc: BaseException | None) -> bool:
-    # torch raises a plain RuntimeError from its CPU allocator; only there is the message looked at, never
-    # shown.
-    return (
-        isinstance(exc, MemoryError)
-        or type(exc).__name__ == "OutOfMemoryError"
-        or "allocate memory" in str(exc)
-    )
 
 
 def _memory_error(task: Task) -> dict[str, Any]:

@@ -65,10 +65,14 @@ class TextClassifier:
 
         predictions: list[Prediction | None] = [None] * len(encodings)
         with self._lock:
-            for batch in plan_batches([len(e) for e in encodings], max_rows=self.config.batch_size):
+            for batch in plan_batches(
+                [len(e) for e in encodings], max_rows=self.config.batch_size, pads=self.backend.pads
+            ):
                 logits = run_batch(self.backend, [encodings[i] for i in batch])
                 for row, i in zip(logits, batch, strict=True):
-                    predictions[i] = to_prediction(row, encodings[i], self.backend.labels, top_k)
+                    predictions[i] = to_prediction(
+                        row, encodings[i], self.backend.labels, top_k, self.backend.head.activation
+                    )
         ended = time.perf_counter()
 
         result = BatchResult(

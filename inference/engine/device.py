@@ -21,3 +21,15 @@ def pick_device() -> torch.device:
 def token_budget_for(device: torch.device) -> int:
     """Tokens in one forward pass that suit the device."""
     return _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET["cpu"])
+
+
+def packed_budget_for(device: torch.device) -> int:
+    """Tokens in one packed forward pass. Without padding a CPU gains nothing beyond some hundred."""
+    return {"cpu": 512, "cuda": 65536}.get(device.type, 4096)
+
+
+def has_half(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the device computes in that half precision, and not by way of fp32."""
+    if device.type == "cpu":
+        return dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device.type == "cuda"

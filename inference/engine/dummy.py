@@ -1,20 +1,22 @@
 """A backend without weights, for tests of everything around a model. Same snapshot rules, same shapes.
 
-Words become ids by CRC-32 and a text's logits depend only on its own ids and on the snapshot's config.json.
+Words become ids by CRC-32 and a text's numbers depend only on its own ids and on the snapshot's config.json.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engine.backend import Encoding
+from inference.engine.backend import Encoding, Piece
 from inference.engine.snapshot import check_snapshot, read_config
-from inference.engine.types import ClassifierConfig
+from inference.engine.tasks import Head, Input, head_kind
+from inference.engine.types import ClassifierConfig, Variant
 
 
 @dataclass
@@ -24,20 +26,46 @@ class DummyBackend:
     salt: int = 0
     device: str = "cpu"
     token_budget: int = 1024
+    head: Head = field(default_factory=Head)
+    pads: bool = False
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        rows = [[1, *(zlib.crc32(word.encode()) for word in text.split()), 2] for text in texts]
-        cut = self.max_length
-        return [Encoding(ids[:cut], [0] * min(len(ids), cut), len(ids) > cut) for ids in rows]
+    def __post_init__(self) -> None:
+        self.variant = Variant("dummy", "int", self.device)
+        if self.head.kind != "embed":
+            self.head = replace(self.head, size=len(self.labels))
 
-    def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
-        sums = [sum(encoding.input_ids) + self.salt for encoding in batch]
-        return np.array(
-            [[(s * (i + 3)) % 7 for i in range(len(self.labels))] for s in sums], dtype=np.float32
-        )
+    def encode(self, inputs: Sequence[Input]) -> list[Encoding]:
+        return [self._encode(text if isinstance(text, str) else " ".join(text)) for text in inputs]
+
+    def join(self, words: Sequence[str]) -> str:
+        return " ".join(words)
+
+    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+        if self.head.kind == "tag":
+            return [np.array([self._row(token) for token in e.input_ids], np.float32) for e in batch]
+        return np.array([self._row(sum(encoding.input_ids)) for encoding in batch], dtype=np.float32)
 
     def close(self) -> None:
         pass
+
+    def _row(self, number: int) -> list[int]:
+        return [((number + self.salt) * (i + 3)) % 7 for i in range(self.head.size)]
+
+    def _encode(self, text: str) -> Encoding:
+        found = list(re.finditer(r"\S+", text))
+        ids = [1, *(zlib.crc32(word.group().encode()) for word in found), 2]
+        pieces = [Piece(i + 1, word.group(), *word.span(), False) for i, word in enumerate(found)]
+        cut = self.max_length
+        return Encoding(
+            ids[:cut],
+            [0] * min(len(ids), cut),
+            len(ids) > cut,
+            tuple(pieces[: cut - 1]) if self._tags else (),
+        )
+
+    @property
+    def _tags(self) -> bool:
+        return self.head.kind == "tag"
 
 
 def load_dummy(config: ClassifierConfig) -> DummyBackend:
@@ -46,4 +74,10 @@ def load_dummy(config: ClassifierConfig) -> DummyBackend:
     check_snapshot(config.snapshot)
     settings = read_config(config.snapshot)
     labels = tuple(settings.get("id2label", {"0": "negative", "1": "positive"}).values())
-    return DummyBackend(labels=labels, max_length=config.max_length, salt=int(settings.get("dummy_salt", 0)))
+    kind = head_kind(config.task) or "classify"
+    return DummyBackend(
+        labels=() if kind == "embed" else labels,
+        max_length=config.max_length,
+        salt=int(settings.get("dummy_salt", 0)),
+        head=Head(kind, size=int(settings.get("dummy_size", 8))),
+    )

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inference.engine.admission import Admission, Permit
-from inference.engine.backend import Backend
+from inference.engine.backend import Backend, Encoding
 from inference.engine.errors import EngineClosed, ModelLoadError
-from inference.engine.types import Answer, EngineLimits
-from inference.engine.validate import check_fits, check_texts, check_top_k
-from inference.engine.warm_up import CANARY_TEXT, check_canary, run_canary, warm_up
-from inference.engine.worker import Job, Worker
+from inference.engine.job import Job
+from inference.engine.postprocess import finish, row_finisher
+from inference.engine.tasks import Classify, Head, Input, Options, check_options
+from inference.engine.types import Answer, EngineLimits, Result, Variant
+from inference.engine.validate import check_fits, check_inputs
+from inference.engine.warm_up import CANARY_TEXT, check_canary, run_canary, signature, warm_up
+from inference.engine.worker import Worker
 
 
 class Engine:
-    """A backend behind admission and a queue.
+    """A backend (or several copies of one, each computing beside the others) behind admission and a queue.
 
     A request is `admit` (cheap, before any work for it) and then `submit` (tokenises in the calling thread:
     keep it off an event loop). `start` must have returned before.
@@ -24,7 +31,7 @@ class Engine:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Backend | Sequence[Backend],
         *,
         name: str = "engine",
         limits: EngineLimits | None = None,
@@ -32,13 +39,22 @@ class Engine:
     ) -> None:
         self.limits = limits or EngineLimits()
         self.canary: list[float] = list(canary_reference or [])
-        self._backend = backend
+        self._backends: list[Backend] = list(backend) if isinstance(backend, Sequence) else [backend]
+        self._backend = self._backends[0]
         self._admission = Admission(self.limits.max_queued_inputs)
-        self._worker = Worker(backend, self.limits, name)
+        self._worker = Worker(self._backends, self.limits, name)
 
     @property
     def labels(self) -> tuple[str, ...]:
         return self._backend.labels
+
+    @property
+    def head(self) -> Head:
+        return self._backend.head
+
+    @property
+    def variant(self) -> Variant:
+        return self._backend.variant
 
     @property
     def device(self) -> str:
@@ -50,7 +66,7 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread takes work. False for good once it is not."""
+        """Whether a thread takes work. False for good once none does."""
         return self._worker.alive
 
     @property
@@ -73,38 +89,49 @@ class Engine:
     def submit(
         self,
         permit: Permit,
-        texts: Sequence[str],
+        inputs: Sequence[Input],
+        options: Options | None = None,
         *,
         top_k: int | None = None,
         truncate: bool = True,
         deadline: float | None = None,
     ) -> Future[Answer]:
-        """Tokenise and queue. `deadline` is on the clock of `time.monotonic()`.
+        """Tokenise and queue. Without `options` it is `Classify(top_k)`. `deadline` is on the clock of
+        `time.monotonic()`.
 
         The future gives an Answer, or raises InferenceError, InferenceOutputError, EngineBusy,
-        EngineDeadline or EngineClosed; cancelling it before its batch begins drops the work. This call
-        itself raises InferenceInputError and EngineClosed; the permit is then free again.
+        EngineDeadline or EngineClosed; cancelling it drops what is not computed yet. This call itself raises
+        InferenceInputError and EngineClosed; the permit is then free again.
         """
+        chosen = options if options is not None else Classify(top_k)
         try:
-            checked = check_texts(texts)
-            check_top_k(top_k)
-            started = time.perf_counter()
-            encodings = self._backend.encode(checked)
-            if not truncate:
-                check_fits([e.truncated for e in encodings], self._backend.max_length)
-            spent_ms = (time.perf_counter() - started) * 1000
-            job = Job(encodings, top_k, deadline, spent_ms, permit)
-            # A caller that gives up while waiting frees its place at once, not when the worker finds it.
-            job.future.add_done_callback(lambda _: permit.release())
-            self._worker.put(job)
+            checked = check_inputs(inputs)
+            check_options(chosen, self.head, len(checked))
+            return self._queue(
+                permit,
+                checked,
+                row_finisher(chosen, self._backend),
+                lambda results: finish(chosen, results),
+                truncate=truncate,
+                deadline=deadline,
+            )
         except BaseException:
             permit.release()
             raise
-        return job.future
 
-    def classify(self, texts: Sequence[str], *, top_k: int | None = None, truncate: bool = True) -> Answer:
-        """`admit`, `submit` and wait, for callers with a thread of their own."""
+    def ask(
+        self, inputs: Sequence[Input], options: Options | None = None, *, truncate: bool = True
+    ) -> tuple[Result, ...]:
+        """`admit`, `submit` and wait: the results, for callers with a thread of their own."""
+        return self.submit(self.admit(len(inputs)), inputs, options, truncate=truncate).result().results
+
+    def classify(self, texts: Sequence[Input], *, top_k: int | None = None, truncate: bool = True) -> Answer:
+        """`admit`, `submit` and wait: the whole answer of a classification."""
         return self.submit(self.admit(len(texts)), texts, top_k=top_k, truncate=truncate).result()
+
+    def count_tokens(self, inputs: Sequence[Input]) -> list[Encoding]:
+        """The encodings alone, cut at `max_length`. Raises InferenceInputError."""
+        return self._backend.encode(check_inputs(inputs))
 
     def check(self, timeout_s: float = 30.0) -> None:
         """Send the canary through the queue like any request and compare it with the reference.
@@ -115,20 +142,43 @@ class Engine:
             raise EngineClosed("The engine's thread ended.")
         # Outside the queue's limit: a full queue is no sign of a sick model.
         permit = Admission(1).take(1)
-        scores = self.submit(permit, [CANARY_TEXT], top_k=100).result(timeout_s).predictions[0].scores or ()
-        by_label = {score.label: score.confidence for score in scores}
-        if len(by_label) == len(self.labels):
-            check_canary([by_label[label] for label in self.labels], self.canary)
+        answer = self._queue(
+            permit, [CANARY_TEXT], lambda row, _: signature(row, self.head), lambda scores: tuple(scores)
+        ).result(timeout_s)
+        scores: Any = answer.results[0]
+        check_canary(scores, self.canary)
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Answer what waits, end the thread, free the model. May be called twice."""
+        """Answer what waits, end the threads, free the model. May be called twice."""
         self._worker.close(timeout_s)
-        self._backend.close()
+        for backend in self._backends:
+            backend.close()
 
-    def _prepare(self) -> None:
+    def _queue(
+        self,
+        permit: Permit,
+        inputs: Sequence[Input],
+        to_result: Callable[[NDArray[np.float32], Encoding], Any],
+        finish_job: Callable[[Sequence[Any]], tuple[Result, ...]],
+        *,
+        truncate: bool = True,
+        deadline: float | None = None,
+    ) -> Future[Answer]:
+        started = time.perf_counter()
+        encodings = self._backend.encode(inputs)
+        if not truncate:
+            check_fits([e.truncated for e in encodings], self._backend.max_length)
+        spent_ms = (time.perf_counter() - started) * 1000
+        job = Job(encodings, to_result, finish_job, self.variant, deadline, spent_ms, permit)
+        # A caller that gives up while waiting frees its place at once, not when a thread finds it.
+        job.future.add_done_callback(lambda _: permit.release())
+        self._worker.put(job)
+        return job.future
+
+    def _prepare(self, backend: Backend) -> None:
         try:
-            warm_up(self._backend)
-            scores = run_canary(self._backend)
+            warm_up(backend)
+            scores = run_canary(backend)
             if self.canary:
                 check_canary(scores, self.canary)
         except ModelLoadError:

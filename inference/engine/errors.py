@@ -32,6 +32,18 @@ class InferenceError(RuntimeError):
     code = "inference_failed"
 
 
+class InferenceOutOfMemory(InferenceError):
+    """The forward pass needed more memory than there was; fewer tokens at once may pass."""
+
+    code = "out_of_memory"
+
+
+class BackendLost(InferenceError):
+    """The process that computed is gone; the next forward pass starts another."""
+
+    code = "backend_lost"
+
+
 class InferenceOutputError(InferenceError):
     """The model answered with something that is no answer (NaN, Inf, a wrong shape)."""
 
@@ -52,6 +64,17 @@ class EngineDeadline(TimeoutError):
 
 class EngineClosed(RuntimeError):
     """The engine no longer takes work (it is being replaced, or its thread ended)."""
+
+
+def ran_out_of_memory(exc: BaseException | None) -> bool:
+    """Whether the library failed for want of memory."""
+    # torch raises a plain RuntimeError from its CPU allocator; only there is the message looked at, never
+    # shown.
+    return (
+        isinstance(exc, MemoryError | InferenceOutOfMemory)
+        or type(exc).__name__ == "OutOfMemoryError"
+        or "allocate memory" in str(exc)
+    )
 
 
 def describe_error(exc: BaseException) -> str:

@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.engine.backend import Backend, Encoding
-from inference.engine.errors import InferenceError, describe_error
-from inference.engine.postprocess import check_shape
+from inference.engine.errors import InferenceError, InferenceOutOfMemory, describe_error, ran_out_of_memory
+from inference.engine.postprocess import check_shapes
 
 logger = logging.getLogger(__name__)
 
 
-def run_batch(backend: Backend, batch: Sequence[Encoding]) -> NDArray[np.float32]:
-    """Logits of the batch, shape (len(batch), labels).
+def run_batch(backend: Backend, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+    """One array for each encoding.
 
-    Raises InferenceError when the forward pass fails (out of memory included), InferenceOutputError for a
-    wrong shape.
+    Raises InferenceOutOfMemory when a smaller batch may pass, InferenceError when the forward pass fails
+    otherwise, InferenceOutputError for a wrong shape.
     """
     try:
-        logits = backend.forward(batch)
+        rows = backend.forward(batch)
     except Exception as exc:
         logger.error(
             "model_inference_failed",
@@ -33,6 +33,7 @@ def run_batch(backend: Backend, batch: Sequence[Encoding]) -> NDArray[np.float32
                 "device": backend.device,
             },
         )
-        raise InferenceError(f"The forward pass failed ({type(exc).__name__}).") from exc
-    check_shape(logits, len(batch), backend.labels)
-    return logits
+        kind = InferenceOutOfMemory if ran_out_of_memory(exc) else InferenceError
+        raise kind(f"The forward pass failed ({type(exc).__name__}).") from exc
+    check_shapes(rows, batch, backend.head)
+    return rows

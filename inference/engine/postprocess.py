@@ -1,40 +1,61 @@
-"""Logits to labels."""
+"""Numbers to answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engine.backend import Encoding
+from inference.engine.backend import Backend, Encoding
 from inference.engine.errors import InferenceOutputError
-from inference.engine.types import LabelScore, Prediction
+from inference.engine.tagging import find_entities
+from inference.engine.tasks import Classify, Compare, Embed, Head, Options, Rank, Tag
+from inference.engine.types import Embedding, LabelScore, Prediction, Result, Score
+
+ToResult = Callable[[NDArray[np.float32], Encoding], Result]
 
 
-def check_shape(logits: NDArray[np.float32], rows: int, labels: Sequence[str]) -> None:
-    """Raise InferenceOutputError unless there is one row for each text and one column for each label."""
-    if logits.shape != (rows, len(labels)):
+def check_shapes(rows: Sequence[NDArray[np.float32]], batch: Sequence[Encoding], head: Head) -> None:
+    """Raise InferenceOutputError unless there is one array for each encoding, of the shape the head has."""
+    if len(rows) != len(batch):
         raise InferenceOutputError(
-            f"The model answered with shape {logits.shape}, not ({rows}, {len(labels)})."
+            f"The model answered with shape ({len(rows)}, ...), not {len(batch)} rows."
         )
+    for row, encoding in zip(rows, batch, strict=True):
+        wanted = (len(encoding), head.size) if head.kind == "tag" else (head.size,)
+        if row.shape != wanted:
+            raise InferenceOutputError(f"The model answered with shape {row.shape}, not {wanted}.")
 
 
-def probabilities(row: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Softmax of one row of logits, shape (labels,). Raises InferenceOutputError for NaN or Inf: never a
-    label."""
+def check_finite(row: NDArray[np.float32]) -> None:
+    """Raise InferenceOutputError for NaN or Inf: never a label."""
     if not np.isfinite(row).all():
         raise InferenceOutputError("The model answered with NaN or infinity, which is no label.")
-    shifted = np.exp(row.astype(np.float64) - float(row.max()))
-    result: NDArray[np.float64] = shifted / shifted.sum()
+
+
+def probabilities(row: NDArray[np.float32], activation: str = "softmax") -> NDArray[np.float64]:
+    """Softmax or sigmoid over the last axis of logits. Raises InferenceOutputError for NaN or Inf."""
+    check_finite(row)
+    wide = row.astype(np.float64)
+    if activation == "sigmoid":
+        with np.errstate(over="ignore"):
+            sigmoid: NDArray[np.float64] = 1 / (1 + np.exp(-wide))
+        return sigmoid
+    shifted = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    result: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
     return result
 
 
 def to_prediction(
-    row: NDArray[np.float32], encoding: Encoding, labels: Sequence[str], top_k: int | None
+    row: NDArray[np.float32],
+    encoding: Encoding,
+    labels: Sequence[str],
+    top_k: int | None,
+    activation: str = "softmax",
 ) -> Prediction:
     """The prediction for one row of logits, confidences to six digits. Raises as `probabilities`."""
-    chances = probabilities(row)
+    chances = probabilities(row, activation)
     # A stable sort of the negated values: of two equal labels the first wins, as argmax would have it.
     order = np.argsort(-chances, kind="stable")
     best = int(order[0])
@@ -47,4 +68,58 @@ def to_prediction(
         token_count=len(encoding),
         truncated=encoding.truncated,
         scores=scores,
+    )
+
+
+def to_vector(row: NDArray[np.float32], *, normalise: bool) -> NDArray[np.float32]:
+    """The vector, of length 1 when asked. Raises InferenceOutputError for NaN or Inf."""
+    check_finite(row)
+    if not normalise:
+        return row
+    length = float(np.linalg.norm(row.astype(np.float64)))
+    vector: NDArray[np.float32] = (row / max(length, 1e-12)).astype(np.float32)
+    return vector
+
+
+def to_score(row: NDArray[np.float32], head: Head, *, raw: bool) -> float:
+    """A cross-encoder's answer: its logit, or that made 0..1 (of two labels, the second one's chance)."""
+    if len(row) == 2:
+        return float(row[1] - row[0]) if raw else float(probabilities(row)[1])
+    check_finite(row)
+    return float(row[0]) if raw else float(probabilities(row, "sigmoid")[0])
+
+
+def row_finisher(options: Options, backend: Backend) -> ToResult:
+    """How one input's numbers become its result."""
+    head, labels = backend.head, backend.labels
+    match options:
+        case Classify(top_k, activation):
+            chosen = activation or head.activation
+            return lambda row, encoding: to_prediction(row, encoding, labels, top_k, chosen)
+        case Tag():
+            return lambda row, encoding: find_entities(
+                probabilities(row), encoding, labels, options, backend.join
+            )
+        case Rank(raw):
+            return lambda row, encoding: Score(
+                round(to_score(row, head, raw=raw), 6), len(encoding), encoding.truncated
+            )
+        case Embed(wanted):
+            normalise = head.normalise if wanted is None else wanted
+        case Compare():
+            normalise = True
+    return lambda row, encoding: Embedding(
+        tuple(to_vector(row, normalise=normalise).tolist()), len(encoding), encoding.truncated
+    )
+
+
+def finish(options: Options, results: Sequence[Result]) -> tuple[Result, ...]:
+    """What the request gets: the rows' results, or for a comparison the similarities to the first one."""
+    if not isinstance(options, Compare):
+        return tuple(results)
+    vectors = [result for result in results if isinstance(result, Embedding)]
+    source = np.array(vectors[0].vector)
+    return tuple(
+        Score(round(float(source @ np.array(other.vector)), 6), other.token_count, other.truncated)
+        for other in vectors[1:]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _COMMIT_SHA = re.compile(r"[0-9a-f]{40}")
@@ -16,8 +17,12 @@ class ClassifierConfig:
 
     `snapshot` is a local folder; nothing is ever fetched. `max_length` is in tokens, special tokens
     included; the model's own limit lowers it. `batch_size` is the most texts in one forward pass of
-    `TextClassifier`. Raises ValueError for a model_id, a commit_sha (40 lower-case hex: never a branch
-    name) or a size that is none.
+    `TextClassifier`. `task` is the Hub's pipeline tag; empty takes what the architecture's head does.
+    `backend` "auto" takes the packed one for a known architecture whose canary agrees with the reference,
+    else the reference. `precision` other than fp32 is a choice somebody made for this revision. `digest`
+    names the content (the manifest's sha256) and `canaries` the folder that keeps reference answers by it;
+    without them the reference is computed at each load. Raises ValueError for a model_id, a commit_sha (40
+    lower-case hex: never a branch name) or a size that is none.
     """
 
     snapshot: Path
@@ -25,6 +30,11 @@ class ClassifierConfig:
     commit_sha: str
     max_length: int = 128
     batch_size: int = 16
+    task: str = ""
+    backend: Literal["auto", "packed", "reference"] = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    digest: str = ""
+    canaries: Path | None = None
 
     def __post_init__(self) -> None:
         if not _MODEL_ID.fullmatch(self.model_id):
@@ -63,6 +73,59 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Entity:
+    """A stretch of the text with its label. `start` and `end` count characters of the caller's text."""
+
+    label: str
+    confidence: float
+    word: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Entities:
+    """What a token classifier found in one text, in its order."""
+
+    entities: tuple[Entity, ...]
+    token_count: int
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The vector of one text."""
+
+    vector: tuple[float, ...]
+    token_count: int
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number: the relevance of a pair, or the similarity of a text to the source."""
+
+    score: float
+    token_count: int
+    truncated: bool
+
+
+Result = Prediction | Entities | Embedding | Score
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What computed an answer: the backend, its precision and the device. Recorded, never silently another."""
+
+    backend: str
+    dtype: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.backend}/{self.dtype}/{self.device}"
+
+
+@dataclass(frozen=True)
 class BatchResult:
     """The answers for a list of texts, in its order, with the revision that gave them and the time it took
     (ms)."""
@@ -78,12 +141,18 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a queued request gets back: predictions in the order of its texts, and its stages in ms."""
+    """What a queued request gets back: results in the order of its inputs, and its stages in ms."""
 
-    predictions: tuple[Prediction, ...]
+    results: tuple[Result, ...]
+    variant: Variant
     tokenization_ms: float
     queue_ms: float
     inference_ms: float
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The results of a `Classify` request."""
+        return tuple(result for result in self.results if isinstance(result, Prediction))
 
 
 @dataclass(frozen=True)
@@ -92,7 +161,7 @@ class EngineLimits:
 
     `max_queued_inputs`: texts admitted whose forward pass has not begun. `max_wait_s`: a request that
     waited longer is told to come back. `max_rows`: texts in one forward pass. `token_budget`: tokens in one
-    forward pass, padding included; None takes what suits the backend's device.
+    forward pass (with a padding backend, padding included); None takes what suits the backend.
     """
 
     max_queued_inputs: int = 64

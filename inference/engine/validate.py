@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference.engine.errors import InferenceInputError
+from inference.engine.tasks import Input
 
 MAX_CHARS = 100_000
 
@@ -28,6 +29,29 @@ def check_texts(
             details={"inputs": len(texts), "limit": max_inputs},
         )
     return [_check_text(text, index, max_chars) for index, text in enumerate(texts)]
+
+
+def check_inputs(
+    inputs: Sequence[object], *, max_inputs: int | None = None, max_chars: int = MAX_CHARS
+) -> list[Input]:
+    """As `check_texts`, where an input may also be a pair of texts. Raises bad_pair besides."""
+    if isinstance(inputs, str) or not any(isinstance(one, tuple | list) for one in inputs):
+        return [*check_texts(inputs, max_inputs=max_inputs, max_chars=max_chars)]
+    if max_inputs is not None:
+        check_texts(["x"] * len(inputs), max_inputs=max_inputs)
+    return [_check_input(one, index, max_chars) for index, one in enumerate(inputs)]
+
+
+def _check_input(one: object, index: int, max_chars: int) -> Input:
+    if not isinstance(one, tuple | list):
+        return _check_text(one, index, max_chars)
+    if len(one) != 2:
+        raise InferenceInputError(
+            f"Input {index} is a list of {len(one)}; a pair has two texts.",
+            code="bad_pair",
+            details={"index": index},
+        )
+    return _check_text(one[0], index, max_chars), _check_text(one[1], index, max_chars)
 
 
 def _check_text(text: object, index: int, max_chars: int) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inference.engine.backend import Backend
 from inference.engine.errors import InferenceError, ModelLoadError
 from inference.engine.forward import run_batch
-from inference.engine.postprocess import probabilities
+from inference.engine.postprocess import check_finite, probabilities, to_vector
+from inference.engine.tasks import Head
 
 CANARY_TEXT = "The delivery was late and support was terrible."
 TOLERANCE = 1e-3
@@ -23,20 +27,29 @@ def warm_up(backend: Backend) -> None:
     try:
         for texts in ([CANARY_TEXT], [longest], [CANARY_TEXT, longest]):
             for row in run_batch(backend, backend.encode(texts)):
-                probabilities(row)
+                check_finite(row)
     except InferenceError as exc:
         raise ModelLoadError(f"The model failed its warm-up: {exc}", code="warm_up_failed") from exc
 
 
+def signature(row: NDArray[np.float32], head: Head) -> list[float]:
+    """One input's numbers as they are compared: probabilities, or a vector of length 1. Raises
+    InferenceOutputError for NaN or Inf."""
+    if head.kind == "embed":
+        return [float(number) for number in to_vector(row, normalise=True)]
+    scores = probabilities(row, "sigmoid" if head.size == 1 else head.activation)
+    return [float(score) for score in scores.reshape(-1)]
+
+
 def run_canary(backend: Backend) -> list[float]:
-    """Probabilities of the canary text, one for each label.
+    """What the model says of the canary text (see `signature`).
 
     The text is run alone and beside a longer one; a model that answers differently because of its neighbours
     (a broken padding mask) must not serve. Raises ModelLoadError (canary_failed).
     """
     try:
         alone, beside = (
-            probabilities(run_batch(backend, backend.encode(texts))[0]).tolist()
+            signature(run_batch(backend, backend.encode(texts))[0], backend.head)
             for texts in ([CANARY_TEXT], [CANARY_TEXT, f"{CANARY_TEXT} {CANARY_TEXT}"])
         )
     except InferenceError as exc:

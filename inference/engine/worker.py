@@ -1,207 +1,212 @@
-"""The thread that runs forward passes: it takes everything that waits, at once, and answers everyone."""
+"""The threads that run forward passes: each takes the oldest inputs that fit, the moment it is free."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 
-from inference.engine.admission import Permit
-from inference.engine.backend import Backend, Encoding
+from inference.engine.backend import Backend
+from inference.engine.budget import Budget
 from inference.engine.errors import (
     EngineBusy,
     EngineClosed,
     EngineDeadline,
     InferenceError,
+    InferenceOutOfMemory,
     describe_error,
 )
 from inference.engine.forward import run_batch
+from inference.engine.job import Job
 from inference.engine.plan import plan_batches
-from inference.engine.postprocess import to_prediction
-from inference.engine.types import Answer, EngineLimits, Prediction
+from inference.engine.types import EngineLimits
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(eq=False)
-class Job:
-    """One request in the queue. Times are `time.monotonic()` seconds, durations ms."""
-
-    encodings: Sequence[Encoding]
-    top_k: int | None
-    deadline: float | None
-    tokenization_ms: float
-    permit: Permit
-    future: Future[Answer] = field(default_factory=Future)
-    queued_at: float = field(default_factory=time.monotonic)
-    queue_ms: float = 0.0
-    inference_ms: float = 0.0
-    done: dict[int, Prediction] = field(default_factory=dict)
-
-    def fail(self, exc: Exception) -> None:
-        self.permit.release()
-        # Already answered, or the caller gave up: nobody is waiting.
-        with contextlib.suppress(InvalidStateError):
-            self.future.set_exception(exc)
-
-    def finish(self) -> None:
-        predictions = tuple(self.done[i] for i in range(len(self.encodings)))
-        answer = Answer(
-            predictions, round(self.tokenization_ms, 2), round(self.queue_ms, 2), round(self.inference_ms, 2)
-        )
-        self.future.set_result(answer)
+Row = tuple[Job, int]
+# A padding backend looks at so many batches' worth of waiting inputs at once to find like lengths.
+_LOOK_AHEAD = 4
 
 
 class Worker:
-    """One thread and its queue, for one backend.
+    """One queue of inputs, and a thread (a lane) for each backend that computes.
 
-    No timer: the moment the thread is free it drains the queue, so a lone request never waits for company
-    and a crowd shares batches. Whatever happens in a batch, every job taken from the queue gets a result or
-    an exception.
+    No timer: the moment a lane is free it takes what waits, so a lone request never waits for company and a
+    crowd shares batches. Whatever happens in a batch, every job gets a result or an exception.
     """
 
-    def __init__(self, backend: Backend, limits: EngineLimits, name: str) -> None:
-        self._backend = backend
+    def __init__(self, backends: Sequence[Backend], limits: EngineLimits, name: str) -> None:
         self._limits = limits
         self._wake = threading.Condition()
-        self._queue: deque[Job] = deque()
+        self._queue: deque[Row] = deque()
         self._open = True
-        self._started: Future[None] = Future()
-        self._prepare: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._lanes = [
+            _Lane(self, backend, limits, name if number == 0 else f"{name}-{number}")
+            for number, backend in enumerate(backends)
+        ]
 
     @property
     def alive(self) -> bool:
-        return self._open and self._thread.is_alive()
+        return self._open and any(lane.thread.is_alive() for lane in self._lanes)
 
-    def start(self, prepare: Callable[[], None]) -> None:
-        """Start the thread, run `prepare` in it (warm-up: some kernels are cached per thread), and wait for
-        that.
+    def start(self, prepare: Callable[[Backend], None]) -> None:
+        """Start the threads, run `prepare` in each (warm-up: some kernels are cached per thread), and wait
+        for that.
 
-        Raises what `prepare` raises; the thread has then ended.
+        Raises what `prepare` raises first; every thread has then ended.
         """
-        self._prepare = prepare
-        self._thread.start()
-        self._started.result()
+        for lane in self._lanes:
+            lane.prepare = prepare
+            lane.thread.start()
+        try:
+            for lane in self._lanes:
+                lane.started.result()
+        except BaseException:
+            self.close()
+            raise
 
     def put(self, job: Job) -> None:
-        """Queue the job. Raises EngineClosed."""
+        """Queue the job's inputs. Raises EngineClosed."""
         with self._wake:
             if not self._open:
                 raise EngineClosed("The engine is closed.")
-            self._queue.append(job)
-            self._wake.notify()
+            self._queue.extend((job, i) for i in range(len(job.encodings)))
+            self._wake.notify_all()
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Take no more, answer everything that waits, end the thread."""
+        """Take no more, answer everything that waits, end the threads."""
         with self._wake:
             self._open = False
-            self._wake.notify()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+            self._wake.notify_all()
+        for lane in self._lanes:
+            if lane.thread.ident is not None:
+                lane.thread.join(timeout_s)
+
+    def take(self, tokens: int) -> list[Row]:
+        """The oldest inputs worth computing, at most so many tokens (but one at least); empty once closed
+        and drained."""
+        with self._wake:
+            while True:
+                self._wake.wait_for(lambda: self._queue or not self._open)
+                if not self._queue:
+                    return []
+                rows: list[Row] = []
+                room = tokens
+                while self._queue and len(rows) < self._limits.max_rows * _LOOK_AHEAD:
+                    job, i = self._queue[0]
+                    if rows and len(job.encodings[i]) > room:
+                        break
+                    self._queue.popleft()
+                    job.permit.release(1)
+                    if self._worth_running(job):
+                        rows.append((job, i))
+                        room -= len(job.encodings[i])
+                if rows:
+                    return rows
+
+    def abandon(self) -> None:
+        """A lane's thread ended: when it was the last one, answer what is left."""
+        with self._wake:
+            if any(lane.thread.is_alive() and not lane.ended for lane in self._lanes):
+                return
+            self._open = False
+            left = list(self._queue)
+            self._queue.clear()
+        for job, _ in left:
+            job.fail(EngineClosed("The engine's thread ended."))
+
+    def _worth_running(self, job: Job) -> bool:
+        """Whether the job still waits for an answer; one that is late has been told so."""
+        if job.future.done():
+            return False
+        now = time.monotonic()
+        if job.started_at is None:
+            job.started_at = now
+            if job.deadline is not None and now >= job.deadline:
+                job.fail(EngineDeadline("The deadline passed while the request waited."))
+            elif now - job.queued_at > self._limits.max_wait_s:
+                job.fail(EngineBusy(f"The request waited longer than {self._limits.max_wait_s:g} s."))
+        return not job.future.done()
+
+
+class _Lane:
+    """One backend and the thread that drives it."""
+
+    def __init__(self, worker: Worker, backend: Backend, limits: EngineLimits, name: str) -> None:
+        self._worker = worker
+        self._backend = backend
+        self._limits = limits
+        self._budget = Budget(limits.token_budget or backend.token_budget, least=backend.max_length)
+        self.prepare: Callable[[Backend], None] = lambda _: None
+        self.started: Future[None] = Future()
+        self.ended = False
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def _run(self) -> None:
         try:
-            self._prepare()
+            self.prepare(self._backend)
         except BaseException as exc:
-            self._open = False
-            self._started.set_exception(exc)
+            self.ended = True
+            self.started.set_exception(exc)
             return
-        self._started.set_result(None)
+        self.started.set_result(None)
         try:
-            while taken := self._drain():
-                self._serve(taken)
+            while rows := self._worker.take(self._budget.tokens * (_LOOK_AHEAD if self._backend.pads else 1)):
+                self._serve(rows)
         finally:
             # Reached by close() with an empty queue, or by something that no batch can cause (interpreter
             # exit).
-            with self._wake:
-                self._open = False
-                left = list(self._queue)
-                self._queue.clear()
-            for job in left:
-                job.fail(EngineClosed("The engine's thread ended."))
+            self.ended = True
+            self._worker.abandon()
 
-    def _drain(self) -> list[Job]:
-        """Every waiting job; empty once closed and drained."""
-        with self._wake:
-            self._wake.wait_for(lambda: self._queue or not self._open)
-            taken = list(self._queue)
-            self._queue.clear()
-            return taken
-
-    def _serve(self, taken: list[Job]) -> None:
+    def _serve(self, rows: list[Row]) -> None:
         try:
-            jobs = [job for job in taken if self._begin(job)]
-            rows = [(job, i) for job in jobs for i in range(len(job.encodings))]
             for batch in plan_batches(
                 [len(job.encodings[i]) for job, i in rows],
                 max_rows=self._limits.max_rows,
-                token_budget=self._limits.token_budget or self._backend.token_budget,
+                token_budget=self._budget.tokens,
+                pads=self._backend.pads,
             ):
                 self._run_rows([rows[i] for i in batch])
         except BaseException as exc:
             # Even a SystemExit from a library: it ends no thread but this one, and would leave the server
             # deaf.
-            logger.error("engine_round_failed", extra={"error": describe_error(exc), "jobs": len(taken)})
-            for job in taken:
+            logger.error("engine_round_failed", extra={"error": describe_error(exc), "inputs": len(rows)})
+            for job, _ in rows:
                 job.fail(InferenceError(f"The engine failed ({type(exc).__name__})."))
 
-    def _begin(self, job: Job) -> bool:
-        """Whether the job is still worth running; one that is not has been answered."""
-        job.permit.release()
-        now = time.monotonic()
-        job.queue_ms = (now - job.queued_at) * 1000
-        if not job.future.set_running_or_notify_cancel():
-            return False
-        if job.deadline is not None and now >= job.deadline:
-            job.fail(EngineDeadline("The deadline passed while the request waited."))
-        elif now - job.queued_at > self._limits.max_wait_s:
-            job.fail(EngineBusy(f"The request waited longer than {self._limits.max_wait_s:g} s."))
-        return not job.future.done()
-
-    def _run_rows(self, rows: list[tuple[Job, int]]) -> None:
-        """One batch. When it fails and several requests share it, each is run alone, so that only the
-        guilty fail."""
-        rows = [(job, i) for job, i in rows if not job.future.done()]
-        jobs = list(dict.fromkeys(job for job, _ in rows))
-        if not rows or self._past_deadline(jobs):
-            # Some request fell out; run what is left (the recursion ends: each time fewer jobs remain).
-            if any(not job.future.done() for job in jobs):
-                self._run_rows(rows)
+    def _run_rows(self, rows: list[Row]) -> None:
+        """One batch. When it fails it is cut in halves, and those again, until only the guilty inputs are
+        left."""
+        rows = [(job, i) for job, i in rows if not job.future.done() and not self._is_late(job)]
+        if not rows:
             return
         started = time.perf_counter()
         try:
-            logits = run_batch(self._backend, [job.encodings[i] for job, i in rows])
+            answers = run_batch(self._backend, [job.encodings[i] for job, i in rows])
         except InferenceError as exc:
-            if len(jobs) == 1:
-                jobs[0].fail(exc)
+            if isinstance(exc, InferenceOutOfMemory):
+                self._budget.shrink(sum(len(job.encodings[i]) for job, i in rows))
+            if len(rows) == 1:
+                rows[0][0].fail(exc)
                 return
-            for job in jobs:
-                self._run_rows([(owner, i) for owner, i in rows if owner is job])
+            middle = len(rows) // 2
+            self._run_rows(rows[:middle])
+            self._run_rows(rows[middle:])
             return
+        self._budget.grow()
         spent_ms = (time.perf_counter() - started) * 1000
-        for job in jobs:
+        for job in dict.fromkeys(job for job, _ in rows):
             job.inference_ms += spent_ms
-        for row, (job, i) in zip(logits, rows, strict=True):
-            if job.future.done():
-                continue
-            try:
-                job.done[i] = to_prediction(row, job.encodings[i], self._backend.labels, job.top_k)
-            except InferenceError as exc:
-                job.fail(exc)
-                continue
-            if len(job.done) == len(job.encodings):
-                job.finish()
+        for row, (job, i) in zip(answers, rows, strict=True):
+            job.give(i, row)
 
-    def _past_deadline(self, jobs: Sequence[Job]) -> bool:
-        """Answer the jobs whose deadline has passed; whether there was one."""
-        now = time.monotonic()
-        late = [job for job in jobs if job.deadline is not None and now >= job.deadline]
-        for job in late:
-            job.fail(EngineDeadline("The deadline passed while the request was being computed."))
-        return bool(late)
+    def _is_late(self, job: Job) -> bool:
+        """Whether the job's deadline has passed; it has been told so."""
+        if job.deadline is None or time.monotonic() < job.deadline:
+            return False
+        job.fail(EngineDeadline("The deadline passed while the request was being computed."))
+        return True

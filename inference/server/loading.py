@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.engine import Backend, ClassifierConfig, Engine, EngineLimits, ModelLoadError
+from inference.engine.tasks import TASKS
 from inference.server.artifacts import ArtifactCache, loadable_files
 from inference.server.files import read_json, write_json
 from inference.server.manifest import ModelKey, ServedModel
 from inference.server.settings import ServerSettings
 
 BackendLoader = Callable[[ClassifierConfig], Backend]
-TASKS = ("text-classification", "sentiment-analysis", "")
 
 
 @dataclass(eq=False)
@@ -43,7 +43,7 @@ class ModelLoader:
 
     def load(self, served: ServedModel) -> LoadedModel:
         """A model ready to serve. Raises ArtifactError or ModelLoadError; nothing stays loaded then."""
-        if served.task not in TASKS:
+        if served.task and served.task not in TASKS:
             raise ModelLoadError(f"The task {served.task[:60]!r} cannot be served.", code="unsupported_task")
         snapshot = self._artifacts.snapshot(served)
         try:
@@ -62,7 +62,13 @@ class ModelLoader:
     def _start(self, served: ServedModel, snapshot: Path) -> Engine:
         try:
             config = ClassifierConfig(
-                snapshot, served.model_id, served.commit_sha, max_length=served.max_length
+                snapshot,
+                served.model_id,
+                served.commit_sha,
+                max_length=served.max_length,
+                task=served.task,
+                digest=served.manifest_sha256,
+                canaries=self._settings.cache / "canary",
             )
         except ValueError as exc:
             raise ModelLoadError(str(exc), code="bad_config") from exc

@@ -11,18 +11,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import queries
+from registry import checkpoints, queries
 from registry.access import MEMBER, member, rules
 from registry.actors import Actor
 from registry.api.serializers import ErrorAnswer
 from registry.api.views import actor_in, paged, valid
 from registry.enums import Scope
 from reviews import records, votes
+from reviews.api.records import RecordAnswer, RecordInput, VotesSummary
 from reviews.enums import DataClass, Decision, Environment, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.queries import requests_of
 from reviews.services import deciding, recording, submissions
-from reviews.tiers import TIERS
 
 
 class AnswerSerializer(serializers.ModelSerializer[Answer]):
@@ -56,57 +56,14 @@ class ReviewSerializer(serializers.ModelSerializer[ReviewRequest]):
         ]  # fmt: skip
 
 
-class Seat(serializers.Serializer[Any]):
-    needs = serializers.CharField(help_text="Whose vote it is, in words.")
-    reviewer = serializers.CharField(allow_null=True, help_text="Who cast it; null while it is missing.")
+class ReceiptAnswer(serializers.Serializer[Any]):
+    """Where an approval stands in the audit log: keep it, and you are a witness of the log."""
 
-
-class VotesSummary(serializers.Serializer[Any]):
-    """How far the decision is: `given` of `needed` votes, and who must look again."""
-
-    tier = serializers.ChoiceField(choices=TIERS)
-    needed = serializers.IntegerField()
-    given = serializers.IntegerField()
-    seats = Seat(many=True)
-    stale = serializers.ListField(child=serializers.CharField())
-    legal_asked = serializers.BooleanField()
-    legal_reason = serializers.CharField()
-
-
-class UseCase(serializers.Serializer[Any]):
-    slug = serializers.CharField(max_length=60)
-    text = serializers.CharField(max_length=300, required=False, allow_blank=True, default="")
-
-
-class Threshold(serializers.Serializer[Any]):
-    metric = serializers.CharField(max_length=60)
-    op = serializers.ChoiceField(choices=records.OPERATORS)
-    threshold = serializers.FloatField()
-
-
-class RecordInput(serializers.Serializer[Any]):
-    """The decision record; fields that are left out stay as they are."""
-
-    allowed_environments = serializers.ListField(
-        child=serializers.ChoiceField(choices=Environment.choices), required=False
+    seq = serializers.IntegerField()
+    hash = serializers.CharField()
+    checkpoint = serializers.CharField(
+        allow_null=True, help_text="The first signed checkpoint that covers the event."
     )
-    use_cases = UseCase(many=True, required=False)
-    data_classes = serializers.ListField(
-        child=serializers.ChoiceField(choices=DataClass.choices), required=False
-    )
-    expires_at = serializers.CharField(max_length=40, required=False, help_text="A day, 2027-01-31.")
-    review_by = serializers.CharField(max_length=40, required=False, allow_null=True, allow_blank=True)
-    monitoring = Threshold(many=True, required=False)
-    rollback_approval = serializers.IntegerField(required=False, allow_null=True)
-    rollback_target = serializers.CharField(max_length=300, required=False, allow_blank=True)
-    fallback = serializers.CharField(max_length=2000, required=False, allow_blank=True)
-    data_policy = serializers.CharField(max_length=4000, required=False, allow_blank=True)
-    owner = serializers.CharField(max_length=120, required=False)
-    conditions = serializers.CharField(max_length=4000, required=False, allow_blank=True)
-
-
-class RecordAnswer(RecordInput):
-    """The decision record as it stands."""
 
 
 class ReviewDetailSerializer(ReviewSerializer):
@@ -116,11 +73,12 @@ class ReviewDetailSerializer(ReviewSerializer):
     record = serializers.SerializerMethodField()
     follows = serializers.IntegerField(source="follows_id")
     content_sha256 = serializers.SerializerMethodField()
+    receipt = serializers.SerializerMethodField()
 
     class Meta(ReviewSerializer.Meta):
         fields = [
             *ReviewSerializer.Meta.fields, "checklist", "answers", "votes", "votes_summary", "record", "follows", "delta",
-            "content_sha256",
+            "content_sha256", "receipt",
         ]  # fmt: skip
 
     @extend_schema_field(VotesSummary)
@@ -133,6 +91,10 @@ class ReviewDetailSerializer(ReviewSerializer):
 
     def get_content_sha256(self, request: ReviewRequest) -> str:
         return deciding.content_sha256(request)
+
+    @extend_schema_field(ReceiptAnswer(allow_null=True))
+    def get_receipt(self, request: ReviewRequest) -> dict[str, Any] | None:
+        return checkpoints.receipt_of(request.approval) if request.approval else None
 
 
 class SubmissionInput(serializers.Serializer[Any]):

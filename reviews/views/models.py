@@ -25,6 +25,7 @@ from registry.gateway.consumers import affected_sentence, consumers_of
 from registry.machines import APPROVAL
 from registry.models import Approval, AuditEvent, Channel, Evidence, Job, RegisteredModel, Revision
 from registry.permissions import Action, reason_against
+from registry.probes import differing, tokenizer_probe
 from registry.rendering import card_html
 from registry.services.approvals import change_approval
 from registry.views.channels import channel_rows
@@ -198,6 +199,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
         "labels_changed": bool(before and before.label_mapping != revision.label_mapping),
         "config_facts": _config_facts(revision),
         "tokenizer": _tokenizer_facts(revision),
+        "tokenizer_changes": differing(tokenizer_probe(before), tokenizer_probe(revision)) if before else [],
         "findings": _by_severity(revision.findings),
         "votes": votes,
         "reviews": reviews,
@@ -271,7 +273,16 @@ def _tokenizer_facts(revision: Revision) -> list[tuple[str, Any]]:
         ("Lower-cases", {True: "yes", False: "no"}.get(tokenizer.get("lowercase"))),
         ("Pads on the", tokenizer.get("padding_side")),
         ("Contract digest", str(tokenizer.get("sha256", ""))[:12]),
+        ("Digest of the encoded probe texts", _probed(tokenizer.get("probe"))),
     ]
+
+
+def _probed(probe: dict[str, Any] | None) -> str | None:
+    if not probe:
+        return None
+    if "digest" not in probe:
+        return "could not be tried out; the findings say why"
+    return f"{probe['digest'][:12]} ({probe['texts']} texts, list {probe['version']})"
 
 
 def _by_severity(findings: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -181,7 +181,7 @@ def test_child_out_of_memory_says_so(
     def fail(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr("inference.engine.torch_backend.TorchBackend.forward", fail)
+    monkeypatch.setattr("inference.engine.packed.backend.PackedBackend.forward", fail)
     monkeypatch.setattr("inference.engine.classifier.TextClassifier.warm_up", lambda self: None)
     examples = [{"id": 1, "inputs": SECRET, "reference": "neutral"}]
     status, events = run(job("evaluation", snapshot, examples=examples), monkeypatch)
@@ -194,7 +194,7 @@ def test_an_unexpected_failure_is_reported_without_its_message(
     def fail(*_: object) -> None:
         raise KeyError(SECRET)
 
-    monkeypatch.setattr("inference.engine.torch_backend.TorchBackend.encode", fail)
+    monkeypatch.setattr("inference.engine.packed.backend.PackedBackend.encode", fail)
     examples = [{"id": 1, "inputs": SECRET, "reference": "neutral"}]
     status, events = run(job("evaluation", snapshot, examples=examples), monkeypatch)
     assert (status, events[-1]["code"]) == (1, "internal")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,12 @@ from inference.engine import (
     InferenceInputError,
     InferenceOutputError,
     TextClassifier,
+    load_backend,
 )
 from inference.engine.dummy import DummyBackend
 from inference.engine.load import load_tokenizer
+from inference.engine.preprocessing import read_step
+from inference.engine.reference import ReferenceBackend
 from inference.engine.tokenise import Tokeniser
 from tests.engine.tiny import COMMIT_SHA, LABELS, LINES, MODEL_ID, tiny_config
 
@@ -176,9 +179,9 @@ def test_tokeniser_equals_transformers_call_and_its_slow_path(snapshot: Path) ->
     tokenizer = load_tokenizer(snapshot)
     texts = [*LINES, "good " * 40, "x" * 300]
     expected = [tokenizer(text, truncation=True, max_length=16)["input_ids"] for text in texts]
-    fast = Tokeniser(tokenizer, 16)
-    slow = Tokeniser(tokenizer, 16)
-    slow._fast = None
+    step = read_step(snapshot)
+    fast = Tokeniser(tokenizer.backend_tokenizer.to_str(), 16, step)
+    slow = Tokeniser(tokenizer, 16, step)
     for tokeniser in (fast, slow):
         got = tokeniser.encode(texts)
         assert [encoding.input_ids for encoding in got] == expected
@@ -187,14 +190,9 @@ def test_tokeniser_equals_transformers_call_and_its_slow_path(snapshot: Path) ->
         ]
 
 
-def test_left_padding_tokenizer_pads_left(snapshot: Path, classifier: TextClassifier) -> None:
-    from inference.engine.torch_backend import TorchBackend
-
-    backend = classifier.backend
-    assert isinstance(backend, TorchBackend)
-    backend._tokenizer.padding_side = "left"
-    try:
-        assert backend._pad([[5], [6, 7]], 3, 0).tolist() == [[0, 0, 5], [0, 6, 7]]
-    finally:
-        backend._tokenizer.padding_side = "right"
+def test_left_padding_tokenizer_pads_left(snapshot: Path) -> None:
+    backend = load_backend(replace(tiny_config(snapshot), backend="reference"))
+    assert isinstance(backend, ReferenceBackend)
     assert backend._pad([[5], [6, 7]], 3, 0).tolist() == [[5, 0, 0], [6, 7, 0]]
+    backend._tokenizer.padding_side = "left"
+    assert backend._pad([[5], [6, 7]], 3, 0).tolist() == [[0, 0, 5], [0, 6, 7]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from inference.engine import ClassifierConfig, ModelLoadError, TextClassifier, load_backend
 from inference.engine.load import load_tokenizer
+from inference.engine.reference import ReferenceBackend
 from inference.engine.snapshot import check_snapshot
-from inference.engine.torch_backend import TorchBackend
 from tests.engine.tiny import COMMIT_SHA, LABELS, MODEL_ID, POSITIONS, tiny_config
 
 
@@ -60,11 +61,7 @@ def pickle_only(snapshot: Path) -> None:
         (drop_head, "missing_weights", "lack 1 tensors"),
         (truncate_weights, "load_failed", "Cannot load the model"),
         (lambda s: edit_config(s, architectures=["DistilBertForMaskedLM"]), "unsupported_head", "MaskedLM"),
-        (
-            lambda s: edit_config(s, problem_type="multi_label_classification"),
-            "unsupported_head",
-            "multi_label",
-        ),
+        (lambda s: edit_config(s, problem_type="regression"), "unsupported_head", "regression"),
         (lambda s: edit_config(s, id2label={"0": "a", "1": "a", "2": "b"}), "bad_labels", "same label"),
         (lambda s: edit_config(s, model_type="nonesuch"), "load_failed", "nonesuch"),
     ],
@@ -113,11 +110,17 @@ def test_check_snapshot_without_weights_accepts_tokenizer_only(spoiled: Path) ->
     check_snapshot(spoiled, weights=False)
 
 
-def test_backend_is_in_evaluation_mode_with_labels_in_order(classifier: TextClassifier) -> None:
+def test_known_architecture_is_packed_with_labels_in_order(classifier: TextClassifier) -> None:
     assert classifier.labels == LABELS
-    assert isinstance(classifier.backend, TorchBackend)
-    assert not classifier.backend._model.training
+    assert str(classifier.backend.variant) == "packed/fp32/cpu"
     assert classifier.ready
+
+
+def test_reference_is_in_evaluation_mode(snapshot: Path) -> None:
+    backend = load_backend(replace(tiny_config(snapshot), backend="reference"))
+    assert isinstance(backend, ReferenceBackend)
+    assert not backend._model.training
+    assert str(backend.variant) == "reference/float32/cpu"
 
 
 def test_max_length_never_passes_the_position_table(snapshot: Path) -> None:
@@ -132,8 +135,9 @@ def test_load_refuses_a_tokenizer_without_padding(spoiled: Path) -> None:
     path.write_text(json.dumps(settings))
     assert load_tokenizer(spoiled).pad_token_id is None
     with pytest.raises(ModelLoadError) as caught:
-        load_backend(tiny_config(spoiled))
+        load_backend(replace(tiny_config(spoiled), backend="reference"))
     assert caught.value.code == "no_pad_token"
+    assert load_backend(tiny_config(spoiled)).variant.backend == "packed", "which pads nothing"
 
 
 @pytest.mark.parametrize(

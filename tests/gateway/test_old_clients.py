@@ -13,8 +13,9 @@ from registry.services.approvals import change_approval
 from tests.factories import MODEL_ID, SHA_A, SHA_B
 from tests.gateway.scene import HubClient, Scene
 
-# Apart from the others (make test-old-clients): they share an environment that the first of them builds for minutes.
+# One worker runs them all: they share an environment, which the first of them builds in a minute.
 pytestmark = [
+    pytest.mark.xdist_group("old_client"),
     pytest.mark.service,
     pytest.mark.slow,
     pytest.mark.old_client,

@@ -32,6 +32,7 @@ PRODUCT = ("config", "registry", "inference", "reviews")
 MODELS: dict[str, str] = {
     "registry.AuditEvent": "append-only",
     "registry.AccessEvent": "append-only",
+    "registry.AuditCheckpoint": "append-only",
     "registry.ChannelMove": "append-only",
     "registry.Evidence": "append-only",
     "registry.RevisionFile": "append-only",

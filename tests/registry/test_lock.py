@@ -34,7 +34,13 @@ from registry.services.channels import move_channel
 from tests.factories import LABELS, MODEL_ID, SHA_A, SHA_B, Api, World, make_approval, make_job, make_revision
 
 FACTS: dict[str, Any] = {
-    "tokenizer": {"class": "DistilBertTokenizer", "use_fast": True, "sha256": "d" * 64, "max_length": 64},
+    "tokenizer": {
+        "class": "DistilBertTokenizer",
+        "use_fast": True,
+        "sha256": "d" * 64,
+        "max_length": 64,
+        "probe": {"digest": "e" * 64},
+    },
     "formats": {"quarantined": ["model.bin"]},
 }
 FILES = {"config.json": b"{}", "model.bin": b"\x80\x04", "model.safetensors": b"weights"}
@@ -96,7 +102,9 @@ def test_lock_is_the_template_filled_with_truth(
     (entry,) = document["models"]
     assert entry["model"] == {
         "model_id": MODEL_ID, "revision": SHA_A, "task": "text-classification", "max_length": 64,
-        "tokenizer": {"class": "DistilBertTokenizer", "use_fast": True, "digest": "d" * 64},
+        "tokenizer": {
+            "class": "DistilBertTokenizer", "use_fast": True, "digest": "d" * 64, "probe_digest": "e" * 64,
+        },
         "label_mapping": LABELS,
     }  # fmt: skip
     assert entry["runtime"] == {

@@ -10,8 +10,7 @@ from typing import Any
 from inference.engine.classifier import TextClassifier
 from inference.engine.hardware import hardware, max_rss_mb, max_vram_mb, versions
 from inference.engine.jobs.task import Progress, Task
-from inference.engine.load import load_backend
-from inference.engine.torch_backend import TorchBackend
+from inference.engine.load import LoadedBackend, load_backend
 from inference.engine.types import ClassifierConfig
 from inference.stats import percentile
 
@@ -54,6 +53,7 @@ def run_benchmark(task: Task, progress: Progress) -> dict[str, Any]:
         "schema": SCHEMA,
         "hardware": hardware(backend.device),
         "versions": versions(),
+        "variant": str(backend.variant),
         "cold_start_s": round(cold_start_s, 3),
         "max_rss_mb": max_rss_mb(),
         "max_vram_mb": max_vram_mb(),
@@ -70,7 +70,7 @@ def run_benchmark(task: Task, progress: Progress) -> dict[str, Any]:
 
 def _measure(
     config: ClassifierConfig,
-    backend: TorchBackend,
+    backend: LoadedBackend,
     texts: list[str],
     max_length: int,
     batch_size: int,

@@ -65,6 +65,7 @@ def run_evaluation(task: Task, progress: Progress) -> dict[str, Any]:
         "predictions": predictions,
         "hardware": hardware(classifier.device),
         "versions": versions(),
+        "variant": str(classifier.backend.variant),
         "duration_s": round(time.monotonic() - started, 3),
     }
 

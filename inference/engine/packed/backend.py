@@ -1,0 +1,99 @@
+"""The packed encoder behind the `Backend` protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.engine.backend import Encoding
+from inference.engine.device import packed_budget_for
+from inference.engine.packed.encoder import Encoder
+from inference.engine.packed.rows import pack, round_firsts, shapes
+from inference.engine.tasks import Head, Input
+from inference.engine.tokenise import Tokeniser
+from inference.engine.types import Variant
+
+
+class PackedBackend:
+    """Implements `Backend`. A batch costs its tokens, whatever their texts' lengths."""
+
+    pads = False
+
+    def __init__(
+        self,
+        *,
+        encoder: Encoder,
+        tokeniser: Tokeniser,
+        head: Head,
+        labels: tuple[str, ...],
+        device: torch.device,
+        dtype: torch.dtype,
+        padding: int | None,
+    ) -> None:
+        self._encoder: Encoder | None = encoder
+        self._tokeniser = tokeniser
+        self._device, self._dtype, self._padding = device, dtype, padding
+        self.labels, self.head = labels, head
+        self.max_length = tokeniser.max_length
+        self.device = device.type
+        self.variant = Variant("packed", _NAMES[dtype], device.type)
+        self.token_budget = packed_budget_for(device)
+
+    def with_max_length(self, max_length: int) -> PackedBackend:
+        """The same model behind a tokeniser that cuts at `max_length` (never above this backend's own)."""
+        assert self._encoder is not None
+        return PackedBackend(
+            encoder=self._encoder,
+            tokeniser=self._tokeniser.with_max_length(max_length),
+            head=self.head,
+            labels=self.labels,
+            device=self._device,
+            dtype=self._dtype,
+            padding=self._padding,
+        )
+
+    def encode(self, inputs: Sequence[Input]) -> list[Encoding]:
+        return self._tokeniser.encode(inputs)
+
+    def join(self, words: Sequence[str]) -> str:
+        return self._tokeniser.join(words)
+
+    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+        encoder = self._encoder
+        if encoder is None:
+            raise RuntimeError("The model was closed.")
+        order = sorted(range(len(batch)), key=lambda i: len(batch[i]))
+        with torch.inference_mode():
+            rows = pack(
+                [batch[i] for i in order],
+                heads=encoder.heads,
+                padding=self._padding,
+                types=encoder.uses_types,
+                device=self._device,
+            )
+            answers: NDArray[np.float32] = encoder.forward(rows).float().cpu().numpy()
+        bounds = rows.layout.bounds
+        out: list[NDArray[np.float32]] = [answers[0]] * len(batch)
+        for place, i in enumerate(order):
+            tag = self.head.kind == "tag"
+            out[i] = answers[bounds[place] : bounds[place + 1]] if tag else answers[place]
+        return out
+
+    def warm(self) -> None:
+        """Meet every shape that a full queue can make."""
+        if self._encoder is None or self._device.type != "cpu":
+            return
+        with torch.inference_mode():
+            for rows in shapes(max(self.token_budget, self.max_length)):
+                self._encoder.warm(rows, min(round_firsts(max(1, rows // 16)), rows))
+
+    def close(self) -> None:
+        self._encoder = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
