@@ -228,6 +228,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ReviewStatus": "reviews.enums.ReviewStatus",
         "JobState": "registry.enums.JobState",
         "Decision": "reviews.enums.Decision",
+        "Environment": "reviews.enums.Environment",
+        "DataClass": "reviews.enums.DataClass",
+        "Tier": "reviews.tiers.CHOICES",
     },
 }
 

@@ -15,6 +15,19 @@ def _fresh_votes(request: str) -> str:
     )
 
 
+# The registry's own table; the rule stands here because only this floor knows what a vote is.
+APPROVAL_QUORUM = Rule(
+    "reviews_approval_quorum",
+    "registry_approval",
+    "INSERT",
+    "An approval is written by a review in progress that has the votes it needs.",
+    "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest r WHERE r.revision_id = NEW.revision_id "
+    "AND r.environment = NEW.environment AND r.status = 'in_review' AND r.content_sha256 = NEW.content_sha256 "
+    f"AND {_fresh_votes('r')} >= r.votes_needed AND EXISTS (SELECT 1 FROM reviews_vote d WHERE d.request_id = r.id "
+    "AND d.round = r.round AND d.reviewer_id = NEW.approved_by_id AND d.content_sha256 = r.content_sha256 "
+    f"AND d.decision IN {_APPROVING}))",
+)
+
 RULES: list[Rule] = [
     *append_only("reviews_vote", "A vote"),
     Rule(
@@ -78,18 +91,7 @@ RULES: list[Rule] = [
         "The number of votes that a review needs is not lowered while votes are cast.",
         "OLD.status = 'in_review' AND NEW.votes_needed < OLD.votes_needed",
     ),
-    # The registry's own table; the rule stands here because only this floor knows what a vote is.
-    Rule(
-        "reviews_approval_quorum",
-        "registry_approval",
-        "INSERT",
-        "An approval is written by a review in progress that has the votes it needs.",
-        "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest r WHERE r.revision_id = NEW.revision_id "
-        "AND r.environment = NEW.environment AND r.status = 'in_review' AND r.content_sha256 = NEW.content_sha256 "
-        f"AND {_fresh_votes('r')} >= r.votes_needed AND EXISTS (SELECT 1 FROM reviews_vote d WHERE d.request_id = r.id "
-        "AND d.round = r.round AND d.reviewer_id = NEW.approved_by_id AND d.content_sha256 = r.content_sha256 "
-        f"AND d.decision IN {_APPROVING}))",
-    ),
+    APPROVAL_QUORUM,
     Rule(
         "reviews_request_submitter",
         "reviews_reviewrequest",

@@ -79,7 +79,7 @@ class World:
     submitter: Actor
     reviewer: Actor
     security_auditor: Actor
-    legal: Actor
+    legal_reviewer: Actor
     release_manager: Actor
     admin: Actor
     auditor: Actor

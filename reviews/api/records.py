@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from reviews import records
 from reviews.enums import DataClass, Environment
-from reviews.tiers import TIERS
+from reviews.tiers import CHOICES
 
 
 class Seat(serializers.Serializer[Any]):
@@ -19,7 +19,7 @@ class Seat(serializers.Serializer[Any]):
 class VotesSummary(serializers.Serializer[Any]):
     """How far the decision is: `given` of `needed` votes, and who must look again."""
 
-    tier = serializers.ChoiceField(choices=TIERS)
+    tier = serializers.ChoiceField(choices=CHOICES)
     needed = serializers.IntegerField()
     given = serializers.IntegerField()
     seats = Seat(many=True)

@@ -20,7 +20,7 @@ from reviews.enums import (
     ReviewStatus,
     Verdict,
 )
-from reviews.tiers import TIERS
+from reviews.tiers import CHOICES
 
 CHECKED = (ReviewStatus.IN_REVIEW, ReviewStatus.APPROVED, ReviewStatus.REJECTED)
 
@@ -57,9 +57,7 @@ class ReviewRequest(Terms):
         null=True,
         help_text="Who last wrote the submission: submitted it, changed it or submitted it again.",
     )
-    tier = models.CharField(
-        max_length=6, choices=[(name, name.capitalize()) for name in TIERS], default="low"
-    )
+    tier = models.CharField(max_length=6, choices=CHOICES, default="low")
     votes_needed = models.PositiveSmallIntegerField(default=1)
     legal_asked = models.BooleanField(default=False)
     legal_reason = models.TextField(blank=True, help_text="Why a legal reviewer has to vote.")

@@ -12,7 +12,7 @@ from registry.permissions import Action, can, check
 from tests.factories import World, make_member
 
 TABLE = """
-                                 | viewer | submitter | reviewer | security_auditor | legal | release_manager | admin | auditor
+                                 | viewer | submitter | reviewer | security_auditor | legal_reviewer | release_manager | admin | auditor
 submit a model                   |        | yes       |          |                  |       |                 | yes   |
 answer a review                  |        |           | yes      |                  | yes   |                 |       |
 decide a review                  |        |           | yes      | yes              | yes   |                 |       |
