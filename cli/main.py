@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cli import audit, document, folders, output, sources
+from cli import attestation, audit, document, folders, output, sources
 from cli.document import Lock
 from cli.findings import CannotCheck, Finding, Report
 from cli.registry import Registry
@@ -69,7 +69,16 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="variable with the token (default: ASSAY_TOKEN)",
     )
-    parser.add_argument("--public-key", type=Path, metavar="FILE", help="PEM of the key that signed the lock")
+    parser.add_argument(
+        "--public-key",
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="PEM of the key that signed the lock or the attestation",
+    )
+    parser.add_argument(
+        "--attestation", type=Path, metavar="FILE", help="a decision's signed attestation (DSSE)"
+    )
     parser.add_argument(
         "--snapshot", action="append", default=[], metavar="[ORG/NAME=]DIR",
         help="a folder with a locked model's files; name the model when the lock holds several",
@@ -92,6 +101,8 @@ def verify(options: argparse.Namespace) -> Report:
     """Runs every check that was asked for; one that cannot be made does not stop the others."""
     report = Report(strict=options.strict)
     paths: list[Path] = [*options.sources, *options.paths]
+    if options.attestation:
+        return _check_attestation(report, options)
     asks_lock = options.registry or options.public_key or options.snapshot or options.hf_cache is not None
     if not options.lock and asks_lock:
         report.problems.append("--registry, --public-key, --snapshot and --hf-cache need --lock FILE.")
@@ -107,6 +118,27 @@ def verify(options: argparse.Namespace) -> Report:
             _attempt(report, _check_cache, report, lock, options.hf_cache, options.partial)
     if paths and (lock is not None or not options.lock):
         _check_sources(report, paths, lock)
+    return report
+
+
+def _check_attestation(report: Report, options: argparse.Namespace) -> Report:
+    """By itself, with its signature; and folders against the files that it names."""
+    if options.lock or options.registry or options.hf_cache is not None or options.paths or options.sources:
+        report.problems.append("--attestation is checked alone: with --key and --snapshot, nothing else.")
+        return report
+    try:
+        pem = options.public_key.read_bytes() if options.public_key else None
+        model, report.findings = attestation.check(options.attestation, pem, datetime.now(UTC))
+        if model is None:
+            return report
+        report.checked.append(f"{options.attestation}: approval {model.approval_id} of {model.short}")
+        for folder in options.snapshot:
+            report.findings += folders.check_snapshot(Path(folder), model, partial=options.partial)
+            report.checked.append(f"{folder} against {model.short}")
+    except OSError as error:
+        report.problems.append(f"{options.public_key} cannot be read: {error.strerror or error}.")
+    except CannotCheck as problem:
+        report.problems.append(str(problem))
     return report
 
 

@@ -185,6 +185,12 @@ SETTINGS: dict[str, Setting] = {
             "Path of the Ed25519 private key (PEM) that signs lock files. Embedded mode makes one in the data folder.",
         ),
         Setting(
+            "ASSAY_MODEL_SIGNING_KEY",
+            "",
+            optional_file,
+            "Path of the EC P-256 private key (PEM) that signs lists of files for the `model-signing` library.",
+        ),
+        Setting(
             "ASSAY_WITNESSES",
             "",
             paths,

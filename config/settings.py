@@ -287,6 +287,7 @@ INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
 INSPECTION_PROBES = ["inference.probing.tokenizer"]
 STORE_DIR = DATA_DIR / "store"
 SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
+MODEL_SIGNING_KEY: Path | None = env.read("ASSAY_MODEL_SIGNING_KEY")
 KEYS_DIR = DATA_DIR / "keys"
 WITNESSES: list[Path] = env.read("ASSAY_WITNESSES")
 ACCEL: str = env.read("ASSAY_ACCEL")

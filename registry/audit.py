@@ -28,6 +28,7 @@ _DOMAIN = b"audit-v1\0"
 # verb -> sentence. {actor} and the keys of the event's data fill it in. Every verb that is recorded stands here.
 SENTENCES: dict[str, str] = {
     "approval.granted": "{actor} approved {model_id}@{sha} for {environment}",
+    "approval.attested": "The approval of {model_id}@{sha} was signed with the key {key_id}",
     "approval.suspended": "{actor} suspended the approval of {model_id}@{sha}: {reason}",
     "approval.resumed": "{actor} resumed the approval of {model_id}@{sha}: {reason}",
     "approval.revoked": "{actor} revoked the approval of {model_id}@{sha}: {reason}",
@@ -58,6 +59,8 @@ SENTENCES: dict[str, str] = {
     "review.voted": "{actor} voted for {model_id}@{sha}: {votes}",
     "review.withdrawn": "{actor} withdrew the submission of {model_id}",
     "revision.recorded": "Intake recorded {model_id}@{sha}: {files} files, {megabytes} MB",
+    "record.exported": "{actor} exported {model_id}@{sha}: {what}",
+    "table.exported": "{actor} exported the table of {what}",
     "team.created": "{actor} created the team {name}",
     "membership.granted": "{actor} made {member} {role}",
     "membership.removed": "{actor} removed {member} as {role}",

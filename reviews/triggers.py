@@ -30,6 +30,7 @@ APPROVAL_QUORUM = Rule(
 
 RULES: list[Rule] = [
     *append_only("reviews_vote", "A vote"),
+    *append_only("reviews_attestation", "An attestation"),
     Rule(
         "reviews_vote_last_editor",
         "reviews_vote",

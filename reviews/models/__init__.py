@@ -1,5 +1,6 @@
 """People deciding: requests, answers, votes."""
 
+from reviews.models.attestations import Attestation
 from reviews.models.requests import CHECKED, Answer, ReviewRequest, Vote
 
-__all__ = ["CHECKED", "Answer", "ReviewRequest", "Vote"]
+__all__ = ["CHECKED", "Answer", "Attestation", "ReviewRequest", "Vote"]

@@ -14,7 +14,7 @@ from registry.exceptions import Conflict, InvalidInput
 from registry.models import Approval
 from registry.services.approvals import grant_approval
 from registry.services.channels import check_reason
-from reviews import machines, permissions, votes
+from reviews import attestations, machines, permissions, votes
 from reviews.enums import APPROVALS, Decision, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.services.digests import content_sha256 as content_sha256
@@ -186,7 +186,7 @@ def _grant(actor: Actor, request: ReviewRequest) -> Approval:
 def _close(
     actor: Actor, request: ReviewRequest, outcome: str, reason: str, approval: Approval | None
 ) -> ReviewRequest:
-    return machines.move(
+    decided = machines.move(
         request,
         "approve" if approval else "reject",
         actor=actor,
@@ -203,6 +203,8 @@ def _close(
         decision_reason=reason.strip(),
         approval=approval,
     )
+    attestations.attest(actor, decided)
+    return decided
 
 
 @transaction.atomic

@@ -38,6 +38,7 @@ MODELS: dict[str, str] = {
     "registry.RevisionFile": "append-only",
     "registry.Reminder": "append-only",
     "reviews.Vote": "append-only",
+    "reviews.Attestation": "append-only",
     "registry.Revision": "record",
     "registry.Approval": "record",
     "reviews.ReviewRequest": "record",

@@ -13,17 +13,18 @@ from tests.factories import World, make_member
 
 TABLE = """
                                  | viewer | submitter | reviewer | security_auditor | legal_reviewer | release_manager | admin | auditor
-submit a model                   |        | yes       |          |                  |       |                 | yes   |
-answer a review                  |        |           | yes      |                  | yes   |                 |       |
-decide a review                  |        |           | yes      | yes              | yes   |                 |       |
-add a golden set                 |        | yes       | yes      |                  |       |                 | yes   |
-run a benchmark or an evaluation |        | yes       | yes      |                  |       | yes             | yes   |
-cancel a run                     |        | yes       | yes      |                  |       | yes             | yes   |
-move a channel                   |        |           |          |                  |       | yes             |       |
-roll a channel back              |        |           |          |                  |       | yes             | yes   |
-suspend an approval              |        |           | yes      |                  |       | yes             | yes   |
-revoke an approval               |        |           |          |                  |       |                 | yes   |
-verify the audit log             | yes    | yes       | yes      | yes              | yes   | yes             | yes   | yes
+submit a model                   |        | yes       |          |                  |                |                 | yes   |
+answer a review                  |        |           | yes      |                  | yes            |                 |       |
+decide a review                  |        |           | yes      | yes              | yes            |                 |       |
+add a golden set                 |        | yes       | yes      |                  |                |                 | yes   |
+run a benchmark or an evaluation |        | yes       | yes      |                  |                | yes             | yes   |
+cancel a run                     |        | yes       | yes      |                  |                | yes             | yes   |
+move a channel                   |        |           |          |                  |                | yes             |       |
+roll a channel back              |        |           |          |                  |                | yes             | yes   |
+suspend an approval              |        |           | yes      |                  |                | yes             | yes   |
+revoke an approval               |        |           |          |                  |                |                 | yes   |
+verify the audit log             | yes    | yes       | yes      | yes              | yes            | yes             | yes   | yes
+export the record                |        |           | yes      | yes              |                | yes             | yes   | yes
 """
 
 SCOPES = {
@@ -38,6 +39,7 @@ SCOPES = {
     "suspend an approval": "release",
     "revoke an approval": "release",
     "verify the audit log": "read",
+    "export the record": "read",
 }
 
 
