@@ -25,7 +25,7 @@ suspend an approval              |        |           | yes      |              
 revoke an approval               |        |           |          |                  |                |                 | yes   |
 verify the audit log             | yes    | yes       | yes      | yes              | yes            | yes             | yes   | yes
 export the record                |        |           | yes      | yes              |                | yes             | yes   | yes
-"""
+"""  # noqa: E501 - a table is read in columns
 
 SCOPES = {
     "submit a model": "submit",
