@@ -14,7 +14,7 @@ DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildc
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo up test test-old-clients lint format bench test-sqlite test-postgres chromium
+.PHONY: help setup demo up test test-old-clients lint format bench bench-api test-sqlite test-postgres chromium
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,8 +53,13 @@ format: setup ## what can be put in order by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## the rate of the approved-revision lookup
-	$(PY) -m benchmarks.api
+bench: setup ## our inference server beside the others, same model, texts and client; QUICK=1 in five minutes
+	@tools/need 'command -v wrk' wrk
+	@$(PY) -m benchmarks.serving $(if $(QUICK),--quick)
+
+bench-api: setup ## the rate of the approved-revision lookup
+	@tools/need 'command -v wrk' wrk
+	@$(PY) -m benchmarks.api
 
 chromium:
 	@tools/need 'command -v chromium || command -v chromium-browser || command -v google-chrome' chromium

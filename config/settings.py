@@ -231,6 +231,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "Environment": "reviews.enums.Environment",
         "DataClass": "reviews.enums.DataClass",
         "Tier": "reviews.tiers.CHOICES",
+        "FileMark": "reviews.enums.FileMark",
+        "AnswerVerdict": "reviews.enums.Verdict",
     },
 }
 

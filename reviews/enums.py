@@ -38,6 +38,13 @@ class Verdict(models.TextChoices):
     NOT_STATED = "not_stated", "The card does not say"
 
 
+class FileMark(models.TextChoices):
+    """The verdict on one file of code."""
+
+    PASSED = "passed", "Passed"
+    FAILED = "failed", "Failed"
+
+
 class Decision(models.TextChoices):
     """What a vote says; the first three are also what a request can end with."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from registry import pins
 from registry.actors import Actor
-from registry.enums import OPEN_JOB_STATES, CodeAudit, EvidenceKind
+from registry.enums import OPEN_JOB_STATES, EvidenceKind
 from registry.exceptions import Conflict, DomainError, NotAllowed
 from registry.models import Evidence, Job
 from registry.permissions import Action, check
-from reviews import records, votes
+from reviews import code_audits, records, votes
 from reviews.enums import Environment, ReviewStatus, Verdict
 from reviews.machines import REVIEW
 from reviews.models import Answer, ReviewRequest
@@ -63,8 +63,7 @@ def missing_for_approval(
     missing = [
         f"“{item['title']}” is not answered." for item in request.checklist if item["key"] not in given
     ]
-    if revision.code_audit in (CodeAudit.PENDING, CodeAudit.FAILED):
-        missing.append("The repository carries code and its audit has not passed, so it cannot be approved.")
+    missing += code_audits.blocking(revision)
     missing += records.missing_terms(request)
     missing += pins.open_edges(request.team_id, revision.facts)
     if revision.facts.get("provenance", {}).get("on_default_branch") is False:

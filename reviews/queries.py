@@ -5,10 +5,11 @@ from __future__ import annotations
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from registry.actors import Actor
-from registry.enums import EvidenceKind, Role
-from registry.models import Evidence
+from registry.enums import CodeAudit, EvidenceKind, Role
+from registry.models import Evidence, Revision
 from registry.permissions import Action, can
-from reviews.enums import ReviewStatus
+from reviews.code_audits.states import ENDED
+from reviews.enums import OPEN_STATUSES, ReviewStatus
 from reviews.models import ReviewRequest, Vote
 
 
@@ -34,6 +35,19 @@ def waiting_for(actor: Actor) -> QuerySet[ReviewRequest]:
         content_sha256=OuterRef("content_sha256"),
     )
     return rows.exclude(Exists(voted)).order_by("submitted_at")
+
+
+def audits_waiting_for(actor: Actor) -> QuerySet[Revision]:
+    """Revisions under review whose code waits for this security auditor: not what they submitted."""
+    rows = Revision.objects.filter(model__team=actor.in_team, code_audit=CodeAudit.PENDING)
+    if not can(actor, Action.JUDGE_CODE):
+        return rows.none()
+    open_requests = ReviewRequest.objects.filter(revision=OuterRef("pk"), status__in=OPEN_STATUSES)
+    own = ReviewRequest.objects.filter(revision=OuterRef("pk"), submitted_by=actor.user).exclude(
+        status__in=ENDED
+    )
+    rows = rows.filter(Exists(open_requests)).exclude(Exists(own)).select_related("model")
+    return rows.defer("card_text", "card_data", "findings", "config").order_by("created_at")
 
 
 def sent_back_to(actor: Actor) -> QuerySet[ReviewRequest]:

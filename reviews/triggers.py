@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from registry.triggers import Rule, append_only
+from reviews.code_audits.rules import RULES as CODE_RULES
 
 _APPROVING = "('approved', 'approved_with_conditions')"
 
@@ -30,6 +31,7 @@ APPROVAL_QUORUM = Rule(
 
 RULES: list[Rule] = [
     *append_only("reviews_vote", "A vote"),
+    *CODE_RULES,
     *append_only("reviews_attestation", "An attestation"),
     Rule(
         "reviews_vote_last_editor",

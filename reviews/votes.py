@@ -5,7 +5,6 @@ Reasons for the rules: docs/adr/0008-votes.md. What must hold whoever writes sta
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,8 @@ from registry.actors import Actor
 from registry.enums import Role
 from registry.exceptions import Conflict, NotAllowed
 from registry.inspection.licence import look_up
-from registry.models import Membership, Revision, User
+from registry.models import Membership, Revision
+from reviews import code_audits
 from reviews.enums import APPROVALS
 from reviews.models import ReviewRequest, Vote
 from reviews.tiers import Tier, tier_of
@@ -155,22 +155,11 @@ def missing_votes(request: ReviewRequest) -> list[str]:
 # --- who may cast them -------------------------------------------------------------------------------------------------
 
 
-def code_auditors(revision: Revision | None) -> set[int]:
-    """Ids of the people who judged this revision's code: their eyes are used up, approving it takes others."""
-    if revision is None or revision.remote_code_sha256 is None:
-        return set()
-    try:
-        audits = importlib.import_module("reviews.code_audits")
-    except ModuleNotFoundError:
-        return set()
-    return {person.pk if isinstance(person, User) else int(person) for person in audits.auditors_of(revision)}
-
-
 def barred_from_approving(request: ReviewRequest) -> dict[int, str]:
     """{user id: why}: the submitter, whoever last edited the submission, and the auditors of its code."""
     barred = {
-        pk: "You audited the code of this revision, so somebody else must approve it."
-        for pk in code_auditors(request.revision)
+        pk: "You audited code of this revision, so somebody else must vote to approve it."
+        for pk in (code_audits.auditors_of(request.revision) if request.revision else ())
     }
     if request.edited_by_id:
         barred[request.edited_by_id] = (

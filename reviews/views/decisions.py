@@ -17,9 +17,9 @@ from registry.exceptions import Conflict, InvalidInput
 from registry.models import Approval
 from reviews import permissions, records, votes
 from reviews.enums import Decision, Environment, ReviewStatus
-from reviews.forms import RecordForm
 from reviews.models import ReviewRequest, Vote
 from reviews.queries import requests_of
+from reviews.record_form import RecordForm
 from reviews.services.recording import save_record
 
 

@@ -38,6 +38,8 @@ MODELS: dict[str, str] = {
     "registry.RevisionFile": "append-only",
     "registry.Reminder": "append-only",
     "reviews.Vote": "append-only",
+    "reviews.FileVerdict": "append-only",
+    "reviews.CodeWaiver": "record",
     "reviews.Attestation": "append-only",
     "registry.Revision": "record",
     "registry.Approval": "record",

@@ -16,6 +16,8 @@ TABLE = """
 submit a model                   |        | yes       |          |                  |                |                 | yes   |
 answer a review                  |        |           | yes      |                  | yes            |                 |       |
 decide a review                  |        |           | yes      | yes              | yes            |                 |       |
+audit the code of a model        |        |           |          | yes              |                |                 |       |
+waive a code audit               |        |           |          | yes              |                |                 | yes   |
 add a golden set                 |        | yes       | yes      |                  |                |                 | yes   |
 run a benchmark or an evaluation |        | yes       | yes      |                  |                | yes             | yes   |
 cancel a run                     |        | yes       | yes      |                  |                | yes             | yes   |
@@ -31,6 +33,8 @@ SCOPES = {
     "submit a model": "submit",
     "answer a review": "review",
     "decide a review": "review",
+    "audit the code of a model": "review",
+    "waive a code audit": "review",
     "add a golden set": "submit",
     "run a benchmark or an evaluation": "submit",
     "cancel a run": "submit",

@@ -158,7 +158,9 @@ def test_deciding_vote_closes_and_earlier_ones_do_not(world: World) -> None:
         "approved",
         world.security_auditor.user,
     )
-    verbs = AuditEvent.objects.exclude(verb="approval.attested").order_by("seq").values_list("verb", flat=True)
+    verbs = (
+        AuditEvent.objects.exclude(verb="approval.attested").order_by("seq").values_list("verb", flat=True)
+    )
     assert list(verbs) == ["review.voted", "approval.granted", "review.approved"]
 
 
