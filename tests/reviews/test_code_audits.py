@@ -136,7 +136,8 @@ def _person(world: World, who: str, revision: Revision, elsewhere: Revision) -> 
     elif relation.startswith("voted"):
         review = make_review(world, elsewhere if "elsewhere" in relation else revision)
         Vote.objects.create(
-            request=review, round=1, reviewer=person.user, decision="approved", content_sha256=review.content_sha256, at=timezone.now()
+            request=review, round=1, reviewer=person.user, decision="approved", content_sha256=review.content_sha256,
+            at=timezone.now(),
         )  # fmt: skip
     elif relation.startswith("judged"):
         judge(person, elsewhere if "elsewhere" in relation else revision, "modeling_x.py")
@@ -211,10 +212,11 @@ def test_database_refuses_the_vote_and_approval_of_who_waives(world: World) -> N
     review = make_review(world, revision, environment="production")
     with pytest.raises(DatabaseError, match="cannot vote to approve it"), transaction.atomic():
         Vote.objects.create(
-            request=review, round=1, reviewer=world.security_auditor.user, decision="approved", content_sha256=review.content_sha256,
+            request=review, round=1, reviewer=world.security_auditor.user, decision="approved",
+            content_sha256=review.content_sha256,
             at=timezone.now(),
         )  # fmt: skip
-    with pytest.raises(DatabaseError, match="cannot (vote to )?approve it"), transaction.atomic():
+    with pytest.raises(DatabaseError, match=r"cannot (vote to )?approve it"), transaction.atomic():
         make_approval(world, revision, review=review, approved_by=world.security_auditor.user)
 
 
