@@ -16,7 +16,9 @@ from registry.exceptions import NotAllowed
 class Action(StrEnum):
     SUBMIT_MODEL = "submit a model"
     ANSWER_REVIEW = "answer a review"
+    COMMENT_REVIEW = "comment on a review"
     DECIDE_REVIEW = "decide a review"
+    MANAGE_TEMPLATES = "change checklist templates"
     ADD_GOLDEN_SET = "add a golden set"
     RUN_MEASUREMENT = "run a benchmark or an evaluation"
     CANCEL_JOB = "cancel a run"
@@ -41,8 +43,12 @@ _EVERYBODY = tuple(Role)
 
 GRANTS: dict[Action, Grant] = {
     Action.SUBMIT_MODEL: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.ADMIN),
-    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
+    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR),
+    Action.COMMENT_REVIEW: _grant(
+        Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.RELEASE_MANAGER, Role.ADMIN
+    ),
     Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
+    Action.MANAGE_TEMPLATES: _grant(Scope.REVIEW, Role.ADMIN),
     Action.ADD_GOLDEN_SET: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.ADMIN),
     Action.RUN_MEASUREMENT: _grant(
         Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN

@@ -38,6 +38,14 @@ class Verdict(models.TextChoices):
     NOT_STATED = "not_stated", "The card does not say"
 
 
+class SuggestionState(models.TextChoices):
+    """What a person made of the answer that was prefilled."""
+
+    WRITTEN = "written", "Written"
+    ACCEPTED = "accepted", "Suggestion accepted"
+    CORRECTED = "corrected", "Suggestion corrected"
+
+
 class Decision(models.TextChoices):
     APPROVED = "approved", "Approved"
     REJECTED = "rejected", "Rejected"

@@ -3,7 +3,7 @@ from typing import Any
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from reviews.views import home, models, reviews, tiers
+from reviews.views import comments, home, models, reviews, templates, tiers
 
 urlpatterns: list[Any] = [
     path("", home.home, name="home"),
@@ -21,6 +21,11 @@ urlpatterns: list[Any] = [
     path("reviews/tier/", tiers.review_tier, name="review_tier"),
     path("reviews/<int:pk>/", reviews.review_detail, name="review_detail"),
     path("reviews/<int:pk>/answers/<slug:key>/", reviews.review_answer, name="review_answer"),
+    path("reviews/<int:pk>/comments/", comments.review_comment, name="review_comment"),
+    path("reviews/<int:pk>/threads/<int:thread>/", comments.review_thread, name="review_thread"),
+    path("reviews/templates/", templates.template_list, name="template_list"),
+    path("reviews/templates/new/", templates.template_new, name="template_new"),
+    path("reviews/templates/<int:pk>/", templates.template_detail, name="template_detail"),
     path("reviews/<int:pk>/decide/", reviews.review_decide, name="review_decide"),
     path("reviews/<int:pk>/changes/", reviews.review_changes, name="review_changes"),
     path("reviews/<int:pk>/withdraw/", reviews.review_withdraw, name="review_withdraw"),

@@ -48,7 +48,7 @@ def steps(scene: Scene) -> list[Step]:
 
     def until_live(version: str) -> list[Step]:
         return [
-            step(f"The reviewer answers the eight items about {version}", reviewing.answer_items, version),
+            step(f"The reviewer answers the ten sections about {version}", reviewing.answer_items, version),
             step(f"The reviewer approves {version} for production", reviewing.approve, version),
             step(f"The release manager moves production to {version}", releasing.move, version),
             step(f"The inference server answers with {version}", releasing.served, version),

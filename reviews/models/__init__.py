@@ -1,5 +1,17 @@
-"""People deciding: requests, answers, votes."""
+"""People deciding: checklist templates, requests, answers, comments, votes."""
 
+from reviews.models.comments import CommentKind, Mention, ReviewComment
 from reviews.models.requests import CHECKED, Answer, ReviewRequest, Vote
+from reviews.models.templates import ChecklistTemplate, ChecklistTemplateVersion
 
-__all__ = ["CHECKED", "Answer", "ReviewRequest", "Vote"]
+__all__ = [
+    "CHECKED",
+    "Answer",
+    "ChecklistTemplate",
+    "ChecklistTemplateVersion",
+    "CommentKind",
+    "Mention",
+    "ReviewComment",
+    "ReviewRequest",
+    "Vote",
+]

@@ -13,7 +13,7 @@ from registry.access import MEMBER, access, actor_of
 from registry.actors import Actor
 from registry.models import Membership
 from registry.views.channels import channel_rows
-from reviews.queries import requests_of, sent_back_to, waiting_for
+from reviews.queries import mentions_of, requests_of, sent_back_to, waiting_for
 
 SHOWN = 20
 
@@ -40,6 +40,20 @@ def _waiting(actor: Actor) -> list[dict[str, Any]]:
     ]
 
 
+def _mentions(actor: Actor) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": f"{comment.by.display_name} asks you about {comment.request.model.model_id}",
+            "url": reverse("review_detail", args=[comment.request_id])
+            + (f"#item-{comment.key}" if comment.key else ""),
+            "why": comment.text[:200],
+            "icon": "user",
+            "due": None,
+        }
+        for comment in mentions_of(actor)
+    ]
+
+
 @access(get=MEMBER)
 def home(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
@@ -47,7 +61,7 @@ def home(request: HttpRequest) -> HttpResponse:
         queries.channels_of(actor).filter(current__isnull=False).order_by("model__model_id", "name")[:SHOWN]
     )
     context = {
-        "waiting": _waiting(actor),
+        "waiting": _mentions(actor) + _waiting(actor),
         "live": channel_rows(channels),
         "events": audit.shown(list(queries.events_of(actor).order_by("-seq")[:SHOWN])),
         "is_new_team": not requests_of(actor).exists(),

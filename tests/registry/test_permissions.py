@@ -14,7 +14,9 @@ from tests.factories import World, make_member
 TABLE = """
                                  | viewer | submitter | reviewer | security_auditor | release_manager | admin | auditor
 submit a model                   |        | yes       |          |                  |                 | yes   |
-answer a review                  |        |           | yes      |                  |                 |       |
+answer a review                  |        |           | yes      | yes              |                 |       |
+comment on a review              |        | yes       | yes      | yes              | yes             | yes   |
+change checklist templates       |        |           |          |                  |                 | yes   |
 decide a review                  |        |           | yes      |                  |                 |       |
 add a golden set                 |        | yes       | yes      |                  |                 | yes   |
 run a benchmark or an evaluation |        | yes       | yes      |                  | yes             | yes   |
@@ -29,6 +31,8 @@ verify the audit log             | yes    | yes       | yes      | yes          
 SCOPES = {
     "submit a model": "submit",
     "answer a review": "review",
+    "comment on a review": "submit",
+    "change checklist templates": "review",
     "decide a review": "review",
     "add a golden set": "submit",
     "run a benchmark or an evaluation": "submit",
