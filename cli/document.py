@@ -151,7 +151,7 @@ def check_signature(path: str, document: dict[str, Any], pem: bytes | None) -> l
                 path,
             )
         ]
-    key, key_id = _public_key(pem)
+    key, key_id = public_key(pem)
     if signature.get("key_id") != key_id:
         said = str(signature.get("key_id"))[:40]
         sentence = f"The lock says it is signed with the key {said!r}; the key at hand is {key_id!r}."
@@ -168,7 +168,8 @@ def check_signature(path: str, document: dict[str, Any], pem: bytes | None) -> l
     return []
 
 
-def _public_key(pem: bytes) -> tuple[Any, str]:
+def public_key(pem: bytes) -> tuple[Any, str]:
+    """(key, its id). Raises CannotCheck when the PEM is no Ed25519 public key."""
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

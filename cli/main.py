@@ -1,4 +1,4 @@
-"""`assay verify`: a lock file against its signature, a registry, local copies and Python sources.
+"""`assay verify` and `assay audit verify`: a lock file against its signature, a registry, local copies and Python sources.
 
 Exit codes: 0 nothing is wrong, 1 something is, 2 something could not be checked (and nothing was found wrong).
 """
@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cli import document, folders, output, sources
+from cli import attestation, audit, document, folders, output, sources
 from cli.document import Lock
 from cli.findings import CannotCheck, Finding, Report
 from cli.registry import Registry
 
+CODES = "Exit codes: 0 nothing is wrong; 1 something is; 2 something could not be checked."
 FORMATS: dict[str, Callable[[Report], str]] = {
     "text": output.as_text,
     "json": output.as_json,
@@ -26,7 +27,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    report = verify(options)
+    report = options.check(options)
     text = FORMATS[options.format](report)
     try:
         sys.stdout.write(text)
@@ -41,48 +42,67 @@ def _parser() -> argparse.ArgumentParser:
         prog="assay", description="Checks models against what Assay has approved."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    verify = commands.add_parser(
-        "verify",
-        help="check a lock file, local copies and Python sources",
-        epilog="Exit codes: 0 nothing is wrong; 1 something is; 2 something could not be checked.",
+    _add_verify(
+        commands.add_parser("verify", help="check a lock file, local copies and Python sources", epilog=CODES)
     )
-    verify.add_argument(
+    about = commands.add_parser("audit", help="check the audit log").add_subparsers(
+        dest="what", required=True
+    )
+    log = about.add_parser("verify", help="links, checkpoints and tables of the audit log", epilog=CODES)
+    audit.add_arguments(log)
+    log.set_defaults(check=audit.verify)
+    return parser
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(check=verify)
+    parser.add_argument(
         "paths", nargs="*", type=Path, metavar="PATH", help="Python files or folders, as --sources"
     )
-    verify.add_argument("--lock", type=Path, metavar="FILE", help="assay.lock.yaml (or its JSON)")
-    verify.add_argument(
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="assay.lock.yaml (or its JSON)")
+    parser.add_argument(
         "--registry", metavar="URL", help="ask this registry whether it still approves the lock"
     )
-    verify.add_argument(
+    parser.add_argument(
         "--token-env",
         default="ASSAY_TOKEN",
         metavar="NAME",
         help="variable with the token (default: ASSAY_TOKEN)",
     )
-    verify.add_argument("--public-key", type=Path, metavar="FILE", help="PEM of the key that signed the lock")
-    verify.add_argument(
+    parser.add_argument(
+        "--public-key",
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="PEM of the key that signed the lock or the attestation",
+    )
+    parser.add_argument(
+        "--attestation", type=Path, metavar="FILE", help="a decision's signed attestation (DSSE)"
+    )
+    parser.add_argument(
         "--snapshot", action="append", default=[], metavar="[ORG/NAME=]DIR",
         help="a folder with a locked model's files; name the model when the lock holds several",
     )  # fmt: skip
-    verify.add_argument(
+    parser.add_argument(
         "--hf-cache", nargs="?", const="", metavar="DIR",
         help="a Hugging Face cache; without DIR the one that huggingface_hub uses",
     )  # fmt: skip
-    verify.add_argument(
+    parser.add_argument(
         "--partial", action="store_true", help="missing files of a local copy are notes, not errors"
     )
-    verify.add_argument(
+    parser.add_argument(
         "--sources", nargs="+", default=[], type=Path, metavar="PATH", help="Python files or folders"
     )
-    verify.add_argument("--strict", action="store_true", help="warnings fail, too")
-    verify.add_argument("--format", choices=sorted(FORMATS), default="text", help="default: text")
-    return parser
+    parser.add_argument("--strict", action="store_true", help="warnings fail, too")
+    parser.add_argument("--format", choices=sorted(FORMATS), default="text", help="default: text")
 
 
 def verify(options: argparse.Namespace) -> Report:
     """Runs every check that was asked for; one that cannot be made does not stop the others."""
     report = Report(strict=options.strict)
     paths: list[Path] = [*options.sources, *options.paths]
+    if options.attestation:
+        return _check_attestation(report, options)
     asks_lock = options.registry or options.public_key or options.snapshot or options.hf_cache is not None
     if not options.lock and asks_lock:
         report.problems.append("--registry, --public-key, --snapshot and --hf-cache need --lock FILE.")
@@ -98,6 +118,27 @@ def verify(options: argparse.Namespace) -> Report:
             _attempt(report, _check_cache, report, lock, options.hf_cache, options.partial)
     if paths and (lock is not None or not options.lock):
         _check_sources(report, paths, lock)
+    return report
+
+
+def _check_attestation(report: Report, options: argparse.Namespace) -> Report:
+    """By itself, with its signature; and folders against the files that it names."""
+    if options.lock or options.registry or options.hf_cache is not None or options.paths or options.sources:
+        report.problems.append("--attestation is checked alone: with --key and --snapshot, nothing else.")
+        return report
+    try:
+        pem = options.public_key.read_bytes() if options.public_key else None
+        model, report.findings = attestation.check(options.attestation, pem, datetime.now(UTC))
+        if model is None:
+            return report
+        report.checked.append(f"{options.attestation}: approval {model.approval_id} of {model.short}")
+        for folder in options.snapshot:
+            report.findings += folders.check_snapshot(Path(folder), model, partial=options.partial)
+            report.checked.append(f"{folder} against {model.short}")
+    except OSError as error:
+        report.problems.append(f"{options.public_key} cannot be read: {error.strerror or error}.")
+    except CannotCheck as problem:
+        report.problems.append(str(problem))
     return report
 
 

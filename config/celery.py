@@ -19,6 +19,11 @@ app.conf.beat_schedule = {
         "options": {"queue": "short"},
     },
     "expire-approvals": {"task": "registry.expire_approvals", "schedule": 60, "options": {"queue": "short"}},
+    "write-checkpoints": {
+        "task": "registry.write_checkpoints",
+        "schedule": 60,
+        "options": {"queue": "short"},
+    },
     # On the queue of long work: a minute of hashing must not hold up what rings every few seconds.
     "scrub-store": {
         "task": "registry.scrub_store",

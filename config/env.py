@@ -82,6 +82,10 @@ def optional_file(name: str, value: str) -> Path | None:
     return path
 
 
+def paths(name: str, value: str) -> list[Path]:
+    return [folder(name, word) for word in words(name, value)]
+
+
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -179,6 +183,18 @@ SETTINGS: dict[str, Setting] = {
             "",
             optional_file,
             "Path of the Ed25519 private key (PEM) that signs lock files. Embedded mode makes one in the data folder.",
+        ),
+        Setting(
+            "ASSAY_MODEL_SIGNING_KEY",
+            "",
+            optional_file,
+            "Path of the EC P-256 private key (PEM) that signs lists of files for the `model-signing` library.",
+        ),
+        Setting(
+            "ASSAY_WITNESSES",
+            "",
+            paths,
+            "Folders, git repositories or files outside, comma-separated, that also get each audit checkpoint (docs/audit.md).",
         ),
         Setting("ASSAY_COOKIE_SECURE", "", text, "true or false; empty follows the mode (production: true)."),
         Setting("ASSAY_LOG_LEVEL", "INFO", text, "Level of the log (DEBUG, INFO, WARNING, ERROR)."),

@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "registry.middleware.request_context",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -178,6 +179,10 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 
 # --- Language, time, static -------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("vi", "Tiếng Việt")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_SECURE, LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE = SESSION_COOKIE_SECURE, True, "Lax"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
@@ -284,7 +289,9 @@ INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
 INSPECTION_PROBES = ["inference.probing.tokenizer"]
 STORE_DIR = DATA_DIR / "store"
 SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
+MODEL_SIGNING_KEY: Path | None = env.read("ASSAY_MODEL_SIGNING_KEY")
 KEYS_DIR = DATA_DIR / "keys"
+WITNESSES: list[Path] = env.read("ASSAY_WITNESSES")
 ACCEL: str = env.read("ASSAY_ACCEL")
 SCRUB_S: int = env.read("ASSAY_SCRUB_S")
 SCRUB_BUDGET_S: int = env.read("ASSAY_SCRUB_BUDGET_S")

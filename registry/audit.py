@@ -15,6 +15,7 @@ from typing import Any
 from django.db import models, transaction
 from django.utils import timezone
 
+from registry import checkpoints
 from registry.actors import Actor
 from registry.canonical import canonical_json
 from registry.context import request_id
@@ -27,6 +28,7 @@ _DOMAIN = b"audit-v1\0"
 # verb -> sentence. {actor} and the keys of the event's data fill it in. Every verb that is recorded stands here.
 SENTENCES: dict[str, str] = {
     "approval.granted": "{actor} approved {model_id}@{sha} for {environment}",
+    "approval.attested": "The approval of {model_id}@{sha} was signed with the key {key_id}",
     "approval.suspended": "{actor} suspended the approval of {model_id}@{sha}: {reason}",
     "approval.resumed": "{actor} resumed the approval of {model_id}@{sha}: {reason}",
     "approval.revoked": "{actor} revoked the approval of {model_id}@{sha}: {reason}",
@@ -58,6 +60,8 @@ SENTENCES: dict[str, str] = {
     "review.withdrawn": "{actor} withdrew the submission of {model_id}",
     "revision.recorded": "Intake recorded {model_id}@{sha}: {files} files, {megabytes} MB",
     "template.version_added": "{actor} added {name}, a version of the checklist template ({changes} changes)",
+    "record.exported": "{actor} exported {model_id}@{sha}: {what}",
+    "table.exported": "{actor} exported the table of {what}",
     "team.created": "{actor} created the team {name}",
     "membership.granted": "{actor} made {member} {role}",
     "membership.removed": "{actor} removed {member} as {role}",
@@ -110,7 +114,7 @@ def _append(
             "data": data,
         }
     )
-    return table.objects.create(
+    created = table.objects.create(
         seq=seq,
         at=at,
         body=body,
@@ -122,6 +126,8 @@ def _append(
         object_type=object_type,
         object_id=subject.pk if subject else None,
     )
+    checkpoints.after(table, seq, verb)
+    return created
 
 
 def record(

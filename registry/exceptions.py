@@ -81,6 +81,13 @@ class NotConfigured(DomainError):
     code = "not_configured"
 
 
+class NotAvailable(DomainError):
+    """This machine cannot do it at all (a system library is missing); the message says what does instead."""
+
+    status = 501
+    code = "not_available"
+
+
 class JobFailed(DomainError):
     """A job ended without a result; the message is what the person reads on its page."""
 

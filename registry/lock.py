@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from django.conf import settings
 
-from registry import consumption, probes, signing
+from registry import checkpoints, consumption, probes, signing
 from registry.actors import Actor
 from registry.canonical import canonical_json
 from registry.enums import CodeAudit, EvidenceKind
@@ -101,6 +101,7 @@ def _entry(approval: Approval, channel: str) -> dict[str, Any]:
             "approved_at": approval.approved_at.isoformat(),
             "expires_at": approval.expires_at.isoformat(),
             "conditions": approval.conditions,
+            "receipt": checkpoints.receipt_of(approval),
         },
         "trust_remote_code": {
             "allowed": code is not None and revision.code_audit in (CodeAudit.PASSED, CodeAudit.WAIVED),

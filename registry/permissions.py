@@ -27,6 +27,7 @@ class Action(StrEnum):
     SUSPEND_APPROVAL = "suspend an approval"
     REVOKE_APPROVAL = "revoke an approval"
     VERIFY_AUDIT = "verify the audit log"
+    EXPORT_RECORD = "export the record"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,9 @@ GRANTS: dict[Action, Grant] = {
     Action.SUSPEND_APPROVAL: _grant(Scope.RELEASE, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN),
     Action.REVOKE_APPROVAL: _grant(Scope.RELEASE, Role.ADMIN),
     Action.VERIFY_AUDIT: _grant(Scope.READ, *_EVERYBODY),
+    Action.EXPORT_RECORD: _grant(
+        Scope.READ, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.RELEASE_MANAGER, Role.ADMIN, Role.AUDITOR
+    ),
 }
 
 

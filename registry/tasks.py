@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from registry import jobs
+from registry import checkpoints, jobs
 from registry.services import approvals, integrity
 
 
@@ -22,6 +22,11 @@ def sweep_jobs() -> dict[str, int]:
 @shared_task(name="registry.expire_approvals")
 def expire_approvals() -> int:
     return approvals.expire_approvals()
+
+
+@shared_task(name="registry.write_checkpoints")
+def write_checkpoints() -> dict[str, int]:
+    return checkpoints.write_all()
 
 
 @shared_task(name="registry.heal_blob")

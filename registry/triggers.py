@@ -47,6 +47,7 @@ def _chain(table: str) -> list[Rule]:
 RULES: list[Rule] = [
     *_chain("registry_auditevent"),
     *_chain("registry_accessevent"),
+    *append_only("registry_auditcheckpoint", "A checkpoint"),
     *append_only("registry_channelmove", "The history of a channel"),
     Rule(
         "registry_channelmove_approved",

@@ -14,28 +14,38 @@ from reviews.enums import DataClass, Environment, Verdict
 class SubmitForm(forms.Form):
     model_id = forms.CharField(
         max_length=400,
-        label="Model id or Hub address",
-        help_text="For example acme/sentiment-vi-en, or paste the address of its page.",
+        label=_("Model id or Hub address"),
+        help_text=_("For example acme/sentiment-vi-en, or paste the address of its page."),
         widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false", "autofocus": True}),
     )
     revision = forms.CharField(
-        max_length=200, required=False, initial="main", help_text="A branch, a tag, or a 40-digit commit SHA."
+        max_length=200,
+        required=False,
+        initial="main",
+        label=_("Revision"),
+        help_text=_("A branch, a tag, or a 40-digit commit SHA."),
     )
     use_case = forms.CharField(
-        max_length=4000, label="Use case", widget=forms.Textarea({"rows": 4}),
-        help_text="What will it decide, for whom? Reviewers decide on this sentence.",
+        max_length=4000, label=_("Use case"), widget=forms.Textarea({"rows": 4}),
+        help_text=_("What will it decide, for whom? Reviewers decide on this sentence."),
     )  # fmt: skip
     environment = forms.ChoiceField(
-        choices=Environment.choices, widget=forms.RadioSelect, initial=Environment.PRODUCTION
+        choices=Environment.choices,
+        widget=forms.RadioSelect,
+        label=_("Environment"),
+        initial=Environment.PRODUCTION,
     )
     data_class = forms.ChoiceField(
         choices=DataClass.choices,
         widget=forms.RadioSelect,
-        label="Data it will see",
+        label=_("Data it will see"),
         initial=DataClass.INTERNAL,
     )
     owner = forms.CharField(
-        max_length=120, required=False, help_text="Who answers for it in use. Empty: you."
+        max_length=120,
+        required=False,
+        label=_("Owner"),
+        help_text=_("Who answers for it in use. Empty: you."),
     )
 
 
@@ -108,11 +118,11 @@ class TemplateForm(forms.Form):
 
 class DecisionForm(forms.Form):
     conditions = forms.CharField(
-        max_length=4000, required=False, label="Conditions of use", widget=forms.Textarea({"rows": 2}),
-        help_text="Needed when an item left a concern.",
+        max_length=4000, required=False, label=_("Conditions of use"), widget=forms.Textarea({"rows": 2}),
+        help_text=_("Needed when an item left a concern."),
     )  # fmt: skip
     reason = forms.CharField(
-        max_length=2000, required=False, label="Reason", widget=forms.Textarea({"rows": 2}),
-        help_text="Needed to reject or to ask for changes.",
+        max_length=2000, required=False, label=_("Reason"), widget=forms.Textarea({"rows": 2}),
+        help_text=_("Needed to reject or to ask for changes."),
     )  # fmt: skip
     content_sha256 = forms.CharField(required=False, widget=forms.HiddenInput)

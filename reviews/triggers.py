@@ -25,6 +25,7 @@ RULES: list[Rule] = [
         "NEW.version < OLD.version OR (NEW.version = OLD.version "
         "AND (NEW.text <> OLD.text OR NEW.verdict <> OLD.verdict))",
     ),
+    *append_only("reviews_attestation", "An attestation"),
     Rule(
         "reviews_vote_four_eyes",
         "reviews_vote",

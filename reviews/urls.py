@@ -3,10 +3,11 @@ from typing import Any
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from reviews.views import comments, home, models, reviews, templates, tiers
+from reviews.views import comments, home, language, models, proof, reviews, templates, tiers
 
 urlpatterns: list[Any] = [
     path("", home.home, name="home"),
+    path("language/", language.language_switch, name="language_switch"),
     path("search/", home.search, name="search"),
     path("models/", models.model_list, name="model_list"),
     path("models/<int:pk>/", models.model_detail, name="model_detail"),
@@ -14,6 +15,13 @@ urlpatterns: list[Any] = [
     path("revisions/<int:pk>/", models.revision_detail, name="revision_detail"),
     path("revisions/<int:pk>/benchmark/", models.revision_benchmark, name="revision_benchmark"),
     path("revisions/<int:pk>/evaluate/<int:set_pk>/", models.revision_evaluate, name="revision_evaluate"),
+    path("revisions/<int:pk>/exports/<slug:kind>/", proof.revision_export, name="revision_export"),
+    path("exports/approvals.csv", proof.approvals_table, name="approvals_table"),
+    path("exports/audit.csv", proof.events_table, name="events_table"),
+    path("approvals/<int:pk>/attestation/", proof.approval_attestation, name="approval_attestation"),
+    path(
+        "approvals/<int:pk>/model-signature/", proof.approval_model_signature, name="approval_model_signature"
+    ),
     path("approvals/<int:pk>/<action:action>/", models.approval_change, name="approval_change"),
     path("reviews/", reviews.review_list, name="review_list"),
     path("reviews/new/", reviews.review_new, name="review_new"),

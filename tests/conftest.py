@@ -59,6 +59,7 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         settings.STORE_DIR = tmp_path / "store"
         settings.DATA_DIR = tmp_path / "data"
         settings.KEYS_DIR = tmp_path / "keys"
+        settings.WITNESSES = []
         # A heart beats from its own connection, which would wait for the lock of the test's transaction.
         settings.JOB_HEARTBEAT_S = 3600
         # Each takes the seconds that transformers needs to be imported; tests/inspection/test_probes.py asks for them.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         ModelLoadError,
     )
     from inference.engine.load import load_backend
-    from inference.engine.tasks import Classify, Compare, Embed, Head, Input, Options, Rank, Tag
+    from inference.engine.tasks import Classify, Compare, Embed, Entail, Head, Input, Options, Rank, Tag
     from inference.engine.types import (
         Answer,
         BatchResult,
@@ -56,6 +56,7 @@ _HOME = {
     "EngineClosed": "errors",
     "EngineDeadline": "errors",
     "EngineLimits": "types",
+    "Entail": "tasks",
     "Entities": "types",
     "Entity": "types",
     "Head": "tasks",
@@ -92,6 +93,7 @@ __all__ = [
     "EngineClosed",
     "EngineDeadline",
     "EngineLimits",
+    "Entail",
     "Entities",
     "Entity",
     "Head",

@@ -65,6 +65,11 @@ class Engine:
         return self._backend.max_length
 
     @property
+    def token_budget(self) -> int:
+        """The most tokens of one forward pass."""
+        return self.limits.token_budget or self._backend.token_budget
+
+    @property
     def alive(self) -> bool:
         """Whether a thread takes work. False for good once none does."""
         return self._worker.alive

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.engine.backend import Backend, Encoding
-from inference.engine.errors import InferenceOutputError
+from inference.engine.errors import InferenceInputError, InferenceOutputError
 from inference.engine.tagging import find_entities
-from inference.engine.tasks import Classify, Compare, Embed, Head, Options, Rank, Tag
+from inference.engine.tasks import Classify, Compare, Embed, Entail, Head, Options, Rank, Tag
 from inference.engine.types import Embedding, LabelScore, Prediction, Result, Score
 
 ToResult = Callable[[NDArray[np.float32], Encoding], Result]
@@ -104,6 +104,11 @@ def row_finisher(options: Options, backend: Backend) -> ToResult:
             return lambda row, encoding: Score(
                 round(to_score(row, head, raw=raw), 6), len(encoding), encoding.truncated
             )
+        case Entail():
+            against, for_ = _inference_labels(labels)
+            return lambda row, encoding: Embedding(
+                (float(_checked(row)[against]), float(row[for_])), len(encoding), encoding.truncated
+            )
         case Embed(wanted):
             normalise = head.normalise if wanted is None else wanted
         case Compare():
@@ -115,11 +120,40 @@ def row_finisher(options: Options, backend: Backend) -> ToResult:
 
 def finish(options: Options, results: Sequence[Result]) -> tuple[Result, ...]:
     """What the request gets: the rows' results, or for a comparison the similarities to the first one."""
-    if not isinstance(options, Compare):
+    if not isinstance(options, Compare | Entail):
         return tuple(results)
     vectors = [result for result in results if isinstance(result, Embedding)]
+    if isinstance(options, Entail):
+        return _entailment(vectors, multi_label=options.multi_label)
     source = np.array(vectors[0].vector)
     return tuple(
         Score(round(float(source @ np.array(other.vector)), 6), other.token_count, other.truncated)
         for other in vectors[1:]
     )
+
+
+def _entailment(logits: Sequence[Embedding], *, multi_label: bool) -> tuple[Score, ...]:
+    """Scores from each candidate's logits of (contradiction, entailment)."""
+    table = np.array([one.vector for one in logits], dtype=np.float32)
+    chances = probabilities(table)[:, 1] if multi_label else probabilities(table[:, 1])
+    return tuple(
+        Score(round(float(chance), 6), one.token_count, one.truncated)
+        for chance, one in zip(chances, logits, strict=True)
+    )
+
+
+def _inference_labels(labels: Sequence[str]) -> tuple[int, int]:
+    """Where contradiction and entailment stand. Raises InferenceInputError for another kind of model."""
+    found = {label.lower()[:6]: index for index, label in enumerate(labels)}
+    if "entail" not in found or "contra" not in found:
+        raise InferenceInputError(
+            "Zero-shot needs a model of natural-language inference, with the labels entailment and "
+            "contradiction.",
+            code="wrong_task",
+        )
+    return found["contra"], found["entail"]
+
+
+def _checked(row: NDArray[np.float32]) -> NDArray[np.float32]:
+    check_finite(row)
+    return row

@@ -52,7 +52,16 @@ class Rank:
     raw: bool = False
 
 
-Options = Classify | Tag | Embed | Compare | Rank
+@dataclass(frozen=True)
+class Entail:
+    """Zero-shot: inputs are (text, hypothesis) pairs, one a candidate, for a model of natural-language
+    inference. The scores are how likely each candidate is among all of them (they sum to 1), or with
+    `multi_label` each against its contradiction alone."""
+
+    multi_label: bool = False
+
+
+Options = Classify | Tag | Embed | Compare | Rank | Entail
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class Head:
 
 
 _FITS: dict[HeadKind, tuple[type, ...]] = {
-    "classify": (Classify, Rank),
+    "classify": (Classify, Rank, Entail),
     "tag": (Tag,),
     "embed": (Embed, Compare),
 }
@@ -119,6 +128,7 @@ _VERBS: dict[type, str] = {
     Embed: "embed texts",
     Compare: "compare texts",
     Rank: "rank texts",
+    Entail: "judge hypotheses",
 }
 _ABILITIES: dict[HeadKind, str] = {
     "classify": "classify or rank texts",

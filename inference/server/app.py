@@ -22,8 +22,11 @@ from inference.server.background import start_background, stop_background
 from inference.server.body import ClientGone
 from inference.server.errors import ApiError
 from inference.server.loading import BackendLoader
+from inference.server.openapi import document
 from inference.server.predict import predict
-from inference.server.probes import healthz, limits, models, readyz
+from inference.server.probes import healthz, limits, metrics, readyz
+from inference.server.protocols import hub, kserve, openai, tei
+from inference.server.protocols.errors import protocol_of, shape
 from inference.server.responses import json_response
 from inference.server.settings import ServerSettings
 from inference.server.state import build_state
@@ -31,7 +34,7 @@ from inference.server.state import build_state
 logger = logging.getLogger("inference.server.requests")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUIET = {"/healthz", "/readyz"}
+_QUIET = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -52,8 +55,13 @@ def create_app(settings: ServerSettings, load_backend: BackendLoader, *, port: i
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/limits", limits, methods=["GET"]),
-            Route("/v1/models", models, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
+            Route("/openapi.json", document, methods=["GET"]),
             Route("/v1/predict/{org}/{name}", predict, methods=["POST"]),
+            *openai.ROUTES,
+            *hub.ROUTES,
+            *tei.ROUTES,
+            *kserve.ROUTES,
         ],
         lifespan=lifespan,
         exception_handlers={
@@ -104,6 +112,10 @@ class RequestLine:
     def _write(scope: Scope, request_id: str, status: int, spent_s: float, fields: dict[str, Any]) -> None:
         if scope["path"] in _QUIET and status == 200:
             return
+        metrics = scope["app"].state.server.metrics
+        protocol = protocol_of(scope["path"])
+        metrics.requests.labels(protocol, str(status)).inc()
+        metrics.duration.labels(protocol).observe(spent_s * 1000)
         route = scope.get("route")
         # The route, not the path: people paste texts into addresses too.
         line = {
@@ -131,7 +143,7 @@ async def _api_error(request: Request, exc: Exception) -> Response:
     request.scope["assay"]["log"]["code"] = exc.code
     if exc.__cause__ is not None:
         request.scope["assay"]["log"]["error"] = describe_error(exc.__cause__)
-    return _error(exc)
+    return _error(request, exc)
 
 
 async def _client_gone(request: Request, exc: Exception) -> Response:
@@ -142,15 +154,17 @@ async def _client_gone(request: Request, exc: Exception) -> Response:
 
 async def _unexpected(request: Request, exc: Exception) -> Response:
     request.scope["assay"]["log"] |= {"code": "internal", "error": describe_error(exc)}
-    return _error(ApiError(500, "internal", "The server failed; its log has this request's id."))
+    return _error(request, ApiError(500, "internal", "The server failed; its log has this request's id."))
 
 
 async def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     code = _CODES.get(exc.status_code, "http_error")
     request.scope["assay"]["log"]["code"] = code
-    return _error(ApiError(exc.status_code, code, str(exc.detail)), dict(exc.headers or {}))
+    return _error(request, ApiError(exc.status_code, code, str(exc.detail)), dict(exc.headers or {}))
 
 
-def _error(exc: ApiError, headers: dict[str, str] | None = None) -> Response:
-    return json_response(exc.body(), status=exc.status, headers={**exc.headers, **(headers or {})})
+def _error(request: Request, exc: ApiError, headers: dict[str, str] | None = None) -> Response:
+    return json_response(
+        shape(request.scope["path"], exc), status=exc.status, headers={**exc.headers, **(headers or {})}
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
@@ -22,10 +23,14 @@ class ClientGone(Exception):
     """The client hung up before it had sent everything; there is nobody to answer."""
 
 
-async def read_body(request: Request, *, limit: int, timeout_s: float) -> bytes:
-    """The body, at most `limit` bytes, within `timeout_s`. Raises ApiError 413, 415, 408; ClientGone."""
+async def read_body(request: Request, *, limit: int, timeout_s: float, kinds: Collection[str] = ()) -> bytes:
+    """The body, at most `limit` bytes, within `timeout_s`. `kinds` are media types beside JSON that are
+    taken. Raises ApiError 413, 415, 408; ClientGone."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
+    if (
+        kind not in ("application/json", *kinds)
+        or request.headers.get("content-encoding", "identity") != "identity"
+    ):
         raise ApiError(
             415, "unsupported_media_type", "Send plain JSON with the header Content-Type: application/json."
         )

@@ -18,6 +18,7 @@ from inference.engine.errors import describe_error
 from inference.server.errors import ApiError, ArtifactError
 from inference.server.loading import LoadedModel, ModelLoader
 from inference.server.manifest import Manifest, ModelKey, ServedModel, SlotKey
+from inference.server.memory import room_for, weight_of
 from inference.server.settings import ServerSettings
 from inference.server.threads import in_thread
 
@@ -40,6 +41,8 @@ class Slot:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     failures: int = 0
     retry_at: float = 0.0
+    asked: bool = False
+    used_at: float = 0.0
 
     @property
     def satisfied(self) -> bool:
@@ -80,7 +83,7 @@ class Fleet:
 
     def counts(self) -> dict[str, int]:
         states = [slot.state for slot in self._slots.values()]
-        return {state: states.count(state) for state in ("ready", "loading", "failed")}
+        return {state: states.count(state) for state in ("ready", "loading", "failed", "waiting")}
 
     def team_slots(self, team: str) -> list[Slot]:
         return [slot for key, slot in sorted(self._slots.items()) if key.team == team]
@@ -94,7 +97,12 @@ class Fleet:
         """
         slot = self._find(team, model_id, selector)
         model = slot.current
+        slot.used_at = time.monotonic()
         if model is None or not model.engine.alive:
+            if slot.state == "waiting":
+                # Somebody wants it: it is loaded, and what nobody has used for longest makes room.
+                slot.asked = True
+                self._wake.set()
             raise _not_loaded(slot)
         model.in_flight += 1
         try:
@@ -168,7 +176,12 @@ class Fleet:
                 continue
             if self.manifest is not None:
                 self._first_pass = True
-            pauses = [s.retry_at - time.monotonic() for s in self._slots.values() if not s.satisfied]
+            now = time.monotonic()
+            pauses = [
+                s.retry_at - now for s in self._slots.values() if not s.satisfied and s.state != "waiting"
+            ]
+            # A model that was asked for waits for one that is in use to fall idle.
+            pauses += [1.0 for s in self._slots.values() if s.asked and s.state == "waiting"]
             # asyncio.timeout, not wait_for: in 3.11 the latter loses a cancellation that arrives with the
             # wake-up, and a loop that cannot be cancelled holds up the exit for ever.
             with suppress(TimeoutError):
@@ -217,7 +230,45 @@ class Fleet:
         now = time.monotonic()
         due = [slot for slot in self._slots.values() if not slot.satisfied and slot.retry_at <= now]
         # A slot that answers nothing comes before one that still has its old revision.
-        return min(due, key=lambda slot: (slot.current is not None, slot.failures), default=None)
+        due.sort(key=lambda s: (not self._protected(s), not s.asked, s.current is not None, s.failures))
+        for slot in due:
+            if self._has_room(slot):
+                return slot
+        return None
+
+    def _protected(self, slot: Slot) -> bool:
+        return slot.served.channel in self._settings.protected_channels
+
+    def _has_room(self, slot: Slot) -> bool:
+        """Whether the slot's model fits into the memory budget, after unloading what may go for it.
+
+        A protected channel is never unloaded; any other is when it has not been used for longest and this slot
+        is protected or was asked for. A slot without room waits.
+        """
+        budget = self._settings.memory_budget_mb * 1_000_000
+        if not budget or slot.served.key in self._loaded:
+            return True
+        drops = room_for(slot, budget, self._slots.values(), self._protected)
+        if drops is None and self._protected(slot):
+            need = weight_of(slot.served) // 1_000_000
+            slot.failures, slot.retry_at = slot.failures + 1, time.monotonic() + _MAX_BACKOFF_S
+            slot.become(
+                "failed",
+                f"memory_budget: It needs {need} MB and protected channels fill the rest of the budget.",
+            )
+            return False
+        if drops is None or (drops and not (self._protected(slot) or slot.asked)):
+            if slot.current is None:
+                slot.become("waiting")
+            return False
+        for hold in drops:
+            logger.info("model_evicted", extra={**_name(hold.model.key), **_where(hold.slot.served)})
+            hold.drop()
+            if hold.part == "current":
+                hold.slot.asked = False
+                hold.slot.become("waiting")
+        self._retire_unused()
+        return True
 
     async def _load(self, slot: Slot) -> None:
         served = slot.served
@@ -261,7 +312,7 @@ class Fleet:
             slot.previous = old if old.size_bytes <= self._settings.keep_loaded_mb * 1_000_000 else None
         elif slot.previous is model:
             slot.previous = None
-        slot.failures, slot.retry_at = 0, 0.0
+        slot.failures, slot.retry_at, slot.asked = 0, 0.0, False
         slot.become("ready")
         logger.info(
             "model_serving",
@@ -334,6 +385,9 @@ def _not_loaded(slot: Slot) -> ApiError:
             "The model could not be loaded; its owners can see why.",
             retry_after_s=10,
         )
+    if slot.state == "waiting":
+        sentence = "The model was not in memory and is being loaded now."
+        return ApiError(503, "model_loading", sentence, retry_after_s=3)
     return ApiError(503, "model_loading", "The model is being loaded.", retry_after_s=2)
 
 

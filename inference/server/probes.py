@@ -1,4 +1,4 @@
-"""/healthz, /readyz, /limits, /v1/models"""
+"""/healthz, /readyz, /limits, /metrics"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inference.server.predict import caller
+from inference.server.metrics import render
 from inference.server.responses import json_response
 from inference.server.state import ServerState
 
@@ -45,24 +45,10 @@ async def limits(request: Request) -> Response:
     return json_response(asdict(state.settings.limits))
 
 
-async def models(request: Request) -> Response:
-    """What is served to the caller's team."""
+async def metrics(request: Request) -> Response:
+    """The replica's figures for Prometheus. No model is named: this answer needs no token."""
     state: ServerState = request.app.state.server
-    grant = await caller(request, state)
-    lines = []
-    for slot in state.fleet.team_slots(grant.team):
-        current = slot.current
-        lines.append(
-            {
-                "model_id": slot.served.model_id,
-                "channel": slot.served.channel,
-                "commit_sha": current.key.commit_sha if current else None,
-                "wanted_commit_sha": slot.served.commit_sha,
-                "state": slot.state,
-                "since": slot.since.isoformat(),
-                "labels": list(current.engine.labels) if current else None,
-                "max_length": current.engine.max_length if current else None,
-                "device": current.engine.device if current else None,
-            }
-        )
-    return json_response({"models": lines})
+    state.metrics.in_flight.set(state.in_flight)
+    for name, count in state.fleet.counts().items():
+        state.metrics.models.labels(name).set(count)
+    return Response(render(state.metrics), media_type="text/plain; version=0.0.4")

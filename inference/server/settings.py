@@ -45,6 +45,9 @@ class ServerSettings:
     check_s: float = 15.0
     load_timeout_s: float = 120.0
     keep_loaded_mb: int = 1024
+    # Weights in memory at most; 0 is no limit. What does not fit is loaded when somebody asks for it.
+    memory_budget_mb: int = 0
+    protected_channels: tuple[str, ...] = ("production",)
     drain_delay_s: float = 1.0
     drain_timeout_s: float = 30.0
     log_key: str = field(default="", repr=False)
@@ -58,6 +61,7 @@ NUMBERS: dict[str, tuple[str, float, Callable[[str], float]]] = {
     "ASSAY_SERVER_CHECK_S": ("check_s", 0.05, float),
     "ASSAY_SERVER_LOAD_TIMEOUT_S": ("load_timeout_s", 1, float),
     "ASSAY_SERVER_KEEP_LOADED_MB": ("keep_loaded_mb", 0, int),
+    "ASSAY_SERVER_MEMORY_MB": ("memory_budget_mb", 0, int),
     "ASSAY_SERVER_DRAIN_DELAY_S": ("drain_delay_s", 0, float),
     "ASSAY_SERVER_DRAIN_TIMEOUT_S": ("drain_timeout_s", 1, float),
     "ASSAY_SERVER_MAX_BODY_BYTES": ("limits.max_body_bytes", 1024, int),
@@ -86,6 +90,9 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> ServerSettings
         server_token_file=Path(file) if (file := environment.get("ASSAY_SERVER_TOKEN_FILE")) else None,
         cache=_folder(environment.get("ASSAY_SERVER_CACHE", "")),
         log_key=environment.get("ASSAY_SERVER_LOG_KEY", ""),
+        protected_channels=tuple(
+            environment.get("ASSAY_SERVER_PROTECTED_CHANNELS", "production").replace(",", " ").split()
+        ),
         limits=Limits(**limits),
         **values,
     )

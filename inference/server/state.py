@@ -13,6 +13,7 @@ from inference.server.control import ControlPlane, Downloads
 from inference.server.fleet import Fleet
 from inference.server.loading import BackendLoader, ModelLoader
 from inference.server.logs import TextHasher
+from inference.server.metrics import Metrics
 from inference.server.quota import Quotas
 from inference.server.settings import ServerSettings
 from inference.server.tokens import TokenCache
@@ -35,6 +36,8 @@ class ServerState:
     hasher: TextHasher
     pool: ThreadPoolExecutor
     replica: str
+    metrics: Metrics = field(default_factory=Metrics)
+    tokenisers: int = _TOKENISER_THREADS
     draining: bool = False
     in_flight: int = 0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)

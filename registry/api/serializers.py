@@ -233,7 +233,7 @@ class ReportedModel(serializers.Serializer[Any]):
     model_id = serializers.CharField(max_length=200)
     channel = serializers.CharField(max_length=40)
     commit_sha = serializers.RegexField(r"^[0-9a-f]{40}$")
-    state = serializers.ChoiceField(choices=["ready", "loading", "failed"])
+    state = serializers.ChoiceField(choices=["ready", "loading", "failed", "waiting"])
     error = serializers.CharField(max_length=500, allow_null=True, allow_blank=True, required=False)
     since = serializers.DateTimeField(allow_null=True, required=False)
 

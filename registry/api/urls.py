@@ -1,7 +1,7 @@
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from registry.api import views
+from registry.api import proof, views
 
 _MODEL = "models/<str:org>/<str:name>"
 
@@ -24,6 +24,7 @@ urlpatterns = [
     path("jobs/<int:pk>", views.JobView.as_view()),
     path("jobs/<int:pk>/cancel", views.JobCancelView.as_view()),
     path("audit", views.AuditView.as_view()),
+    path("audit/verify", proof.AuditVerifyView.as_view()),
     path("tokens", views.TokenListView.as_view()),
     path("tokens/<int:pk>", views.TokenView.as_view()),
     path("tokens/introspect", views.IntrospectView.as_view()),

@@ -5,6 +5,8 @@ A view unpacks, calls one service or query, and packs. Access rules are declared
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
 from typing import Any, cast
 
 from django.db.models import Prefetch
@@ -24,7 +26,7 @@ from registry.api import serializers as s
 from registry.api.pagination import Pages
 from registry.api.rendering import LockNegotiation, LockYAMLRenderer
 from registry.enums import SERVED_STATUSES, Scope
-from registry.exceptions import InvalidInput
+from registry.exceptions import InvalidInput, NotConfigured
 from registry.gateway import consumers
 from registry.hub import check_model_id
 from registry.models import ApiToken, Approval, Channel, ChannelMove, RegisteredModel, Revision, ServedReplica
@@ -126,7 +128,15 @@ class KeysView(APIView):
             "alg": signing.ALGORITHM,
             "public_key_pem": signing.public_key_pem(),
         }
-        return Response({"keys": [key]})
+        keys = [key]
+        with suppress(NotConfigured):  # a production without the second key signs no lists of files
+            pem = signing.files_public_key_pem()
+            files = {
+                "key_id": hashlib.sha256(pem.encode("ascii")).hexdigest()[:16],
+                "alg": signing.FILES_ALGORITHM,
+            }
+            keys.append({**files, "public_key_pem": pem})
+        return Response({"keys": keys})
 
 
 class LockView(APIView):

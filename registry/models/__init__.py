@@ -1,7 +1,7 @@
 from registry.models.accounts import ApiToken, Membership, Team, User
 from registry.models.approvals import Approval, Channel, ChannelMove, ServedReplica
 from registry.models.artifacts import Blob, Evidence, RegisteredModel, Revision, RevisionFile
-from registry.models.audit import AccessEvent, AuditEvent, AuditHead
+from registry.models.audit import AccessEvent, AuditCheckpoint, AuditEvent, AuditHead
 from registry.models.downloads import Download
 from registry.models.jobs import Job
 
@@ -9,6 +9,7 @@ __all__ = [
     "AccessEvent",
     "ApiToken",
     "Approval",
+    "AuditCheckpoint",
     "AuditEvent",
     "AuditHead",
     "Blob",

@@ -51,6 +51,26 @@ class AccessEvent(ChainedEvent):
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["team_id", "-seq"])]
 
 
+class AuditCheckpoint(models.Model):
+    """A signed statement: this chain had `size` events and ended in `root`. The same note lies in files outside."""
+
+    chain = models.CharField(max_length=20)
+    size = models.BigIntegerField(help_text="Number of events, which is the last one's seq.")
+    root = models.CharField(max_length=64, help_text="The last event's hash, hex.")
+    note = models.TextField(
+        help_text="Origin, size and root with their Ed25519 signature, in signed-note form."
+    )
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["chain", "size"], name="checkpoint_once_per_size"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chain} {self.size}"
+
+
 class AuditHead(models.Model):
     """One row per chain: the place where writers queue (PostgreSQL locks it; SQLite has one writer anyway)."""
 

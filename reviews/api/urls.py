@@ -1,8 +1,17 @@
 from django.urls import path
 
-from reviews.api import threads, views
+import registry.converters  # noqa: F401 - registers <sha:>
+from reviews.api import proof, threads, views
 
 urlpatterns = [
+    path("approvals/<int:pk>/attestation", proof.AttestationView.as_view()),
+    path("approvals/<int:pk>/model-signature", proof.ModelSignatureView.as_view()),
+    path(
+        "models/<str:org>/<str:name>/revisions/<sha:commit_sha>/exports/<slug:kind>",
+        proof.ExportView.as_view(),
+    ),
+    path("exports/approvals.csv", proof.ApprovalsTableView.as_view()),
+    path("exports/audit.csv", proof.EventsTableView.as_view()),
     path("lookup", views.LookupView.as_view()),
     path("reviews", views.ReviewListView.as_view()),
     path("reviews/<int:pk>", views.ReviewView.as_view()),

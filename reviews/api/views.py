@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import queries
+from registry import checkpoints, queries
 from registry.access import MEMBER, member, rules
 from registry.actors import Actor
 from registry.api.serializers import ErrorAnswer
@@ -67,16 +67,31 @@ class ReviewSerializer(serializers.ModelSerializer[ReviewRequest]):
         ]  # fmt: skip
 
 
+class ReceiptAnswer(serializers.Serializer[Any]):
+    """Where an approval stands in the audit log: keep it, and you are a witness of the log."""
+
+    seq = serializers.IntegerField()
+    hash = serializers.CharField()
+    checkpoint = serializers.CharField(
+        allow_null=True, help_text="The first signed checkpoint that covers the event."
+    )
+
+
 class ReviewDetailSerializer(ReviewSerializer):
     answers = AnswerSerializer(many=True)
     votes = VoteSerializer(many=True)
     content_sha256 = serializers.SerializerMethodField()
+    receipt = serializers.SerializerMethodField()
 
     class Meta(ReviewSerializer.Meta):
-        fields = [*ReviewSerializer.Meta.fields, "checklist", "answers", "votes", "content_sha256"]
+        fields = [*ReviewSerializer.Meta.fields, "checklist", "answers", "votes", "content_sha256", "receipt"]
 
     def get_content_sha256(self, request: ReviewRequest) -> str:
         return deciding.content_sha256(request)
+
+    @extend_schema_field(ReceiptAnswer(allow_null=True))
+    def get_receipt(self, request: ReviewRequest) -> dict[str, Any] | None:
+        return checkpoints.receipt_of(request.approval) if request.approval else None
 
 
 class SubmissionInput(serializers.Serializer[Any]):

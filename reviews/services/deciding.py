@@ -12,7 +12,7 @@ from registry.canonical import sha256_json
 from registry.exceptions import Conflict, InvalidInput
 from registry.services.approvals import grant_approval
 from registry.services.channels import check_reason
-from reviews import machines, permissions
+from reviews import attestations, machines, permissions
 from reviews.enums import Decision
 from reviews.models import CommentKind, ReviewRequest, Vote
 from reviews.services.commenting import open_changes, write_comment
@@ -94,7 +94,7 @@ def decide(
         if approve
         else None
     )
-    return machines.move(
+    decided = machines.move(
         request,
         "approve" if approve else "reject",
         actor=actor,
@@ -106,6 +106,8 @@ def decide(
         conditions=conditions.strip(),
         approval=approval,
     )
+    attestations.attest(actor, decided)
+    return decided
 
 
 @transaction.atomic

@@ -34,6 +34,7 @@ from reviews.models import ReviewRequest
 from reviews.queries import newest_evidence, requests_of
 from reviews.readiness import readiness
 from reviews.views.measurements import benchmark_context, evaluation_context
+from reviews.views.proof import proof_context
 
 
 @access(get=MEMBER)
@@ -207,6 +208,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
         "events": _events(revision, approval, reviews, [row.pk for row in mine.values()]),
         "jobs": list(jobs),
         "actions": _actions(actor, revision, approval),
+        **proof_context(actor, approval),
     }
 
 

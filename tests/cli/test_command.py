@@ -193,7 +193,10 @@ def test_hook_is_what_the_command_understands(desk: Desk) -> None:
 
 
 def test_page_explains_every_rule() -> None:
-    page = (ROOT / "docs/lock.md").read_text(encoding="utf-8")
+    page = "".join(
+        (ROOT / "docs" / name).read_text(encoding="utf-8")
+        for name in ("lock.md", "audit.md", "attestation.md")
+    )
     for rule, (severity, _) in RULES.items():
         assert re.search(rf"^\| `{rule}` \| {severity} \|", page, re.MULTILINE), rule
     assert {severity for severity, _ in RULES.values()} == set(Severity)

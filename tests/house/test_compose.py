@@ -67,7 +67,7 @@ def environment_of(service: str) -> dict[str, str]:
 
 def test_services_are_exactly_the_processes_of_the_launcher() -> None:
     assert set(OURS) == set(processes.PROCESSES)
-    assert set(SERVICES) - set(OURS) == {"postgres", "redis"}
+    assert set(SERVICES) - set(OURS) == {"inference-front", "postgres", "redis"}
 
 
 @pytest.mark.parametrize("name", sorted(processes.PROCESSES))
@@ -115,9 +115,10 @@ def test_example_shows_the_true_defaults() -> None:
             assert shown[name] == setting.default, name
 
 
-def test_only_web_and_inference_publish_a_port_and_only_on_loopback() -> None:
+def test_only_web_and_the_front_of_inference_publish_a_port_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {name: [f"127.0.0.1:{port}:{port}"] for name, port in PORTS.items()}
+    fronts = {"web": "web", "inference": "inference-front"}
+    assert published == {fronts[name]: [f"127.0.0.1:{port}:{port}"] for name, port in PORTS.items()}
 
 
 def test_inference_knows_no_secret_of_the_control_plane() -> None:
@@ -150,7 +151,9 @@ def test_missing_secret_stops_compose() -> None:
 
 def test_named_volumes_are_declared() -> None:
     used = {mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])}
-    assert used == set(COMPOSE["volumes"])
+    files = {mount for mount in used if mount.startswith("./")}
+    assert all((ROOT / file).is_file() for file in files)
+    assert used - files == set(COMPOSE["volumes"])
 
 
 def test_dockerfile_copies_what_exists_and_every_package() -> None:

@@ -32,6 +32,7 @@ PRODUCT = ("config", "registry", "inference", "reviews")
 MODELS: dict[str, str] = {
     "registry.AuditEvent": "append-only",
     "registry.AccessEvent": "append-only",
+    "registry.AuditCheckpoint": "append-only",
     "registry.ChannelMove": "append-only",
     "registry.Evidence": "append-only",
     "registry.RevisionFile": "append-only",
@@ -39,6 +40,7 @@ MODELS: dict[str, str] = {
     "reviews.ChecklistTemplateVersion": "append-only",
     "reviews.ReviewComment": "append-only",
     "reviews.Mention": "append-only",
+    "reviews.Attestation": "append-only",
     "registry.Revision": "record",
     "registry.Approval": "record",
     "reviews.ReviewRequest": "record",

@@ -142,7 +142,8 @@ def test_signature_is_checked_by_the_published_key(
 ) -> None:
     client = api(world.viewer)
     document = ask(client)
-    (key,) = client.get("/keys").data["keys"]
+    key, second = client.get("/keys").data["keys"]
+    assert second["alg"] == "ecdsa-p256-sha256"
     assert document["signature"]["key_id"] == key["key_id"] and key["alg"] == "ed25519"
     assert checks(document, key["public_key_pem"])
     document["models"][0]["model"]["revision"] = SHA_B

@@ -26,6 +26,7 @@ roll a channel back              |        |           |          |              
 suspend an approval              |        |           | yes      |                  | yes             | yes   |
 revoke an approval               |        |           |          |                  |                 | yes   |
 verify the audit log             | yes    | yes       | yes      | yes              | yes             | yes   | yes
+export the record                |        |           | yes      | yes              | yes             | yes   | yes
 """
 
 SCOPES = {
@@ -42,6 +43,7 @@ SCOPES = {
     "suspend an approval": "release",
     "revoke an approval": "release",
     "verify the audit log": "read",
+    "export the record": "read",
 }
 
 

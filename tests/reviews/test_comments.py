@@ -15,7 +15,7 @@ from reviews.queries import mentions_of
 from reviews.services.commenting import add_comment, settle_thread, threads_of
 from reviews.services.deciding import request_changes
 from tests.factories import Api, World, make_review, make_revision
-from tests.house.rules import refused
+from tests.reviews.test_four_eyes import refused
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_predict_answers_with_the_whole_contract(caller: Caller) -> None:
         "model_id",
         "commit_sha",
         "channel",
+        "variant",
         "device",
         "latency_ms",
         "timings",
@@ -134,10 +135,10 @@ BAD_BODIES: list[tuple[str, bytes, int, str]] = [
     ("blank text", b'{"inputs": "  "}', 422, "blank_input"),
     ("blank in list", b'{"inputs": ["a", ""]}', 422, "blank_input"),
     ("number", b'{"inputs": 5}', 422, "not_a_string"),
-    ("null input", b'{"inputs": null}', 422, "not_a_string"),
-    ("object input", b'{"inputs": {"text": "a"}}', 422, "not_a_string"),
+    ("null input", b'{"inputs": null}', 422, "missing_field"),
+    ("object input", b'{"inputs": {"texts": "a"}}', 422, "unknown_field"),
     ("number in list", b'{"inputs": ["a", 5]}', 422, "not_a_string"),
-    ("list in list", b'{"inputs": [["a"]]}', 422, "not_a_string"),
+    ("list in list", b'{"inputs": [["a"]]}', 422, "bad_pair"),
     ("NaN", b'{"inputs": NaN}', 422, "invalid_number"),
     ("NaN in list", b'{"inputs": ["a", NaN]}', 422, "invalid_number"),
     ("Infinity", b'{"inputs": "a", "parameters": {"top_k": Infinity}}', 422, "invalid_number"),
@@ -263,7 +264,7 @@ def test_models_lists_only_the_caller_s_team(caller: Caller) -> None:
 def test_probes_need_no_token_and_name_no_model(caller: Caller) -> None:
     assert caller.get("/healthz").status_code == 200
     ready = caller.get("/readyz")
-    assert ready.json()["models"] == {"ready": 3, "loading": 0, "failed": 0}
+    assert ready.json()["models"] == {"ready": 3, "loading": 0, "failed": 0, "waiting": 0}
     assert "acme" not in ready.text
 
 
@@ -298,14 +299,14 @@ class GateBackend(DummyBackend):
     fill: float | None = None
     failure: Exception | None = None
 
-    def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
+    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
         self.forwards += 1
         if self.armed:
             self.gate.wait(10)
         if self.failure:
             raise self.failure
         logits = super().forward(batch)
-        return logits if self.fill is None else np.full_like(logits, self.fill)
+        return logits if self.fill is None else [np.full_like(row, self.fill) for row in logits]
 
 
 @pytest.fixture

@@ -226,7 +226,7 @@ def test_a_model_taken_off_the_manifest_stops_at_once(world: World) -> None:
         caller.wait_ready()
         world.control.serve()
         eventually(lambda: caller.predict().status_code == 404, "gone")
-        assert caller.get("/readyz").json()["models"] == {"ready": 0, "loading": 0, "failed": 0}
+        assert caller.get("/readyz").json()["models"] == {"ready": 0, "loading": 0, "failed": 0, "waiting": 0}
         eventually(lambda: not list((world.cache / "snapshots").iterdir()), "the snapshot folder is gone")
 
 
