@@ -14,7 +14,7 @@ DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildc
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo up test test-old-clients lint format messages bench test-sqlite test-postgres chromium
+.PHONY: help setup demo up test test-old-clients lint format messages bench bench-api test-sqlite test-postgres chromium
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -58,8 +58,13 @@ messages: setup ## the words of the pages, collected and compiled (needs gettext
 	$(BIN)/python manage.py makemessages -l vi -i ".venv*" -i var -i tests -i "benchmarks*" --no-location --no-wrap --no-obsolete
 	$(BIN)/python manage.py compilemessages -i ".venv*"
 
-bench: setup ## the rate of the approved-revision lookup
-	$(PY) -m benchmarks.api
+bench: setup ## our inference server beside the others, same model, texts and client; QUICK=1 in five minutes
+	@tools/need 'command -v wrk' wrk
+	@$(PY) -m benchmarks.serving $(if $(QUICK),--quick)
+
+bench-api: setup ## the rate of the approved-revision lookup
+	@tools/need 'command -v wrk' wrk
+	@$(PY) -m benchmarks.api
 
 chromium:
 	@tools/need 'command -v chromium || command -v chromium-browser || command -v google-chrome' chromium

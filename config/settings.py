@@ -181,7 +181,11 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("vi", "Tiếng Việt")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
-LANGUAGE_COOKIE_SECURE, LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE = SESSION_COOKIE_SECURE, True, "Lax"
+LANGUAGE_COOKIE_SECURE, LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE = (
+    SESSION_COOKIE_SECURE,
+    True,
+    "Lax",
+)
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 TIME_ZONE = "UTC"
 USE_I18N = True
@@ -233,6 +237,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ReviewStatus": "reviews.enums.ReviewStatus",
         "JobState": "registry.enums.JobState",
         "Decision": "reviews.enums.Decision",
+        "FileMark": "reviews.enums.FileMark",
+        "AnswerVerdict": "reviews.enums.Verdict",
     },
 }
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from registry import hot_path
+from registry import hot_path, remote_code
 from registry.actors import Actor
 from registry.canonical import sha256_json
 from registry.enums import SERVED_STATUSES, ApprovalStatus
@@ -143,7 +143,11 @@ def approval_payload(approval: Approval, channel: str) -> dict[str, Any]:
         "task": revision.pipeline_tag,
         "max_length": max_length_of(revision),
         "license": revision.license,
-        "trust_remote_code": approval.remote_code_sha256 is not None,
+        "trust_remote_code": approval.remote_code_sha256 is not None and remote_code.allowed(revision),
+        "code_audit": {
+            **remote_code.answer(revision, approval.remote_code_sha256),
+            **({"url": remote_code.page_of(revision)} if approval.remote_code_sha256 else {}),
+        },
         "approval": {
             "id": approval.pk,
             "status": approval.status,
@@ -206,7 +210,11 @@ def serving_manifest() -> dict[str, Any]:
                 "manifest_sha256": revision.manifest_sha256,
                 "task": revision.pipeline_tag,
                 "max_length": max_length_of(revision),
-                "files": [f for f in files.get(revision.pk, []) if f["path"] not in quarantined],
+                "files": [
+                    f
+                    for f in files.get(revision.pk, [])
+                    if f["path"] not in quarantined and not remote_code.withheld(revision, f["path"])
+                ],
             }
         )
     blocked = _blocked()

@@ -19,6 +19,8 @@ class Action(StrEnum):
     COMMENT_REVIEW = "comment on a review"
     DECIDE_REVIEW = "decide a review"
     MANAGE_TEMPLATES = "change checklist templates"
+    JUDGE_CODE = "audit the code of a model"
+    WAIVE_CODE_AUDIT = "waive a code audit"
     ADD_GOLDEN_SET = "add a golden set"
     RUN_MEASUREMENT = "run a benchmark or an evaluation"
     CANCEL_JOB = "cancel a run"
@@ -50,6 +52,8 @@ GRANTS: dict[Action, Grant] = {
     ),
     Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
     Action.MANAGE_TEMPLATES: _grant(Scope.REVIEW, Role.ADMIN),
+    Action.JUDGE_CODE: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR),
+    Action.WAIVE_CODE_AUDIT: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR, Role.ADMIN),
     Action.ADD_GOLDEN_SET: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.ADMIN),
     Action.RUN_MEASUREMENT: _grant(
         Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN

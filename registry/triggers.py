@@ -92,8 +92,10 @@ RULES: list[Rule] = [
     Rule(
         "registry_revision_immutable",
         "registry_revision",
-        "UPDATE OF model_id, commit_sha, manifest_sha256, total_size, card_text, card_sha256, config, label_mapping, "
-        "remote_code_sha256",
+        # Everything but code_audit and code_waived_until, which follow the code audit (reviews/triggers.py).
+        "UPDATE OF model_id, commit_sha, requested_revision, manifest_sha256, total_size, card_text, card_data, "
+        "card_sha256, config, label_mapping, facts, findings, pipeline_tag, library_name, license, remote_code_sha256, "
+        "committed_at, created_at",
         "What was found at a commit cannot be changed.",
     ),
     Rule(
@@ -124,7 +126,8 @@ RULES: list[Rule] = [
         "NOT EXISTS (SELECT 1 FROM registry_revision r WHERE r.id = NEW.revision_id AND r.model_id = NEW.model_id "
         "AND r.manifest_sha256 = NEW.manifest_sha256 "
         "AND COALESCE(r.remote_code_sha256, '') = COALESCE(NEW.remote_code_sha256, '') "
-        "AND r.code_audit IN ('not_applicable', 'passed', 'waived'))",
+        "AND r.code_audit IN ('not_applicable', 'passed', 'waived') "
+        "AND COALESCE(r.code_waived_until > NEW.approved_at, TRUE))",
     ),
     Rule(
         "registry_approval_final",

@@ -47,6 +47,13 @@ class SuggestionState(models.TextChoices):
     CORRECTED = "corrected", "Suggestion corrected"
 
 
+class FileMark(models.TextChoices):
+    """The verdict on one file of code."""
+
+    PASSED = "passed", "Passed"
+    FAILED = "failed", "Failed"
+
+
 class Decision(models.TextChoices):
     APPROVED = "approved", "Approved"
     REJECTED = "rejected", "Rejected"

@@ -6,11 +6,11 @@ from typing import Any
 
 from registry import pins
 from registry.actors import Actor
-from registry.enums import OPEN_JOB_STATES, CodeAudit, EvidenceKind, Role
+from registry.enums import OPEN_JOB_STATES, EvidenceKind, Role
 from registry.exceptions import Conflict, DomainError, NotAllowed
 from registry.models import Evidence, Job
 from registry.permissions import Action, check
-from reviews import checklists
+from reviews import checklists, code_audits
 from reviews.enums import Environment, ReviewStatus
 from reviews.machines import REVIEW
 from reviews.models import Answer, ReviewRequest
@@ -90,8 +90,7 @@ def missing_for_approval(
     if revision is None:
         return ["The checks have not finished."]
     missing = checklists.missing_answers(request, answers)
-    if revision.code_audit in (CodeAudit.PENDING, CodeAudit.FAILED):
-        missing.append("The repository carries code and its audit has not passed, so it cannot be approved.")
+    missing += code_audits.blocking(revision)
     missing += pins.open_edges(request.team_id, revision.facts)
     if revision.facts.get("provenance", {}).get("on_default_branch") is False:
         missing.append(
@@ -129,9 +128,18 @@ def open_measurements(request: ReviewRequest) -> int:
     ).count()
 
 
+def check_not_auditor(actor: Actor, request: ReviewRequest) -> None:
+    """Who audited the code does not cast the vote that approves it. Raises NotAllowed."""
+    if request.revision and actor.user.pk in code_audits.auditors_of(request.revision):
+        raise NotAllowed(
+            "You audited code of this revision, so somebody else must vote to approve it.", code="four_eyes"
+        )
+
+
 def check_approve(actor: Actor, request: ReviewRequest, conditions: str) -> None:
     """Everything that must be true of an approval. Raises NotAllowed or Conflict with what is missing."""
     check_decide(actor, request)
+    check_not_auditor(actor, request)
     missing = missing_for_approval(
         request, list(request.answers.all()), evidence_of(request), open_measurements(request), conditions
     )

@@ -6,9 +6,10 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from registry.actors import Actor
-from registry.enums import EvidenceKind
-from registry.models import Evidence
+from registry.enums import CodeAudit, EvidenceKind
+from registry.models import Evidence, Revision
 from registry.permissions import Action, can
+from reviews.code_audits.states import ENDED
 from reviews.enums import OPEN_STATUSES, ReviewStatus
 from reviews.models import CommentKind, ReviewComment, ReviewRequest
 
@@ -23,6 +24,19 @@ def waiting_for(actor: Actor) -> QuerySet[ReviewRequest]:
     """Requests in review that this person may decide: not their own."""
     rows = requests_of(actor).filter(status=ReviewStatus.IN_REVIEW).exclude(submitted_by=actor.user)
     return rows.order_by("submitted_at") if can(actor, Action.DECIDE_REVIEW) else rows.none()
+
+
+def audits_waiting_for(actor: Actor) -> QuerySet[Revision]:
+    """Revisions under review whose code waits for this security auditor: not what they submitted."""
+    rows = Revision.objects.filter(model__team=actor.in_team, code_audit=CodeAudit.PENDING)
+    if not can(actor, Action.JUDGE_CODE):
+        return rows.none()
+    open_requests = ReviewRequest.objects.filter(revision=OuterRef("pk"), status__in=OPEN_STATUSES)
+    own = ReviewRequest.objects.filter(revision=OuterRef("pk"), submitted_by=actor.user).exclude(
+        status__in=ENDED
+    )
+    rows = rows.filter(Exists(open_requests)).exclude(Exists(own)).select_related("model")
+    return rows.defer("card_text", "card_data", "findings", "config").order_by("created_at")
 
 
 def sent_back_to(actor: Actor) -> QuerySet[ReviewRequest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from registry.triggers import Rule, append_only
+from reviews.code_audits.rules import RULES as CODE_RULES
 
 RULES: list[Rule] = [
     *append_only("reviews_vote", "A vote"),
@@ -25,6 +26,7 @@ RULES: list[Rule] = [
         "NEW.version < OLD.version OR (NEW.version = OLD.version "
         "AND (NEW.text <> OLD.text OR NEW.verdict <> OLD.verdict))",
     ),
+    *CODE_RULES,
     *append_only("reviews_attestation", "An attestation"),
     Rule(
         "reviews_vote_four_eyes",

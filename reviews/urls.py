@@ -3,7 +3,7 @@ from typing import Any
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from reviews.views import comments, home, language, models, proof, reviews, templates, tiers
+from reviews.views import code_audits, comments, home, language, models, proof, reviews, templates, tiers
 
 urlpatterns: list[Any] = [
     path("", home.home, name="home"),
@@ -15,6 +15,14 @@ urlpatterns: list[Any] = [
     path("revisions/<int:pk>/", models.revision_detail, name="revision_detail"),
     path("revisions/<int:pk>/benchmark/", models.revision_benchmark, name="revision_benchmark"),
     path("revisions/<int:pk>/evaluate/<int:set_pk>/", models.revision_evaluate, name="revision_evaluate"),
+    path("revisions/<int:pk>/code/", code_audits.revision_code, name="revision_code"),
+    path("revisions/<int:pk>/code/verdict/", code_audits.revision_code_verdict, name="revision_code_verdict"),
+    path("revisions/<int:pk>/code/waiver/", code_audits.revision_code_waiver, name="revision_code_waiver"),
+    path(
+        "revisions/<int:pk>/code/waiver/end/",
+        code_audits.revision_code_waiver_end,
+        name="revision_code_waiver_end",
+    ),
     path("revisions/<int:pk>/exports/<slug:kind>/", proof.revision_export, name="revision_export"),
     path("exports/approvals.csv", proof.approvals_table, name="approvals_table"),
     path("exports/audit.csv", proof.events_table, name="events_table"),

@@ -111,7 +111,10 @@ class ApprovalAnswer(serializers.Serializer[Any]):
     task = serializers.CharField()
     max_length = serializers.IntegerField(help_text="Tokens that the server truncates at.")
     license = serializers.CharField()
-    trust_remote_code = serializers.BooleanField()
+    trust_remote_code = serializers.BooleanField(help_text="It needs its code, and the code may be run now.")
+    code_audit = serializers.DictField(
+        help_text="allowed, verdict, digest; waived_until and url where they apply."
+    )
     approval = serializers.DictField()
     snippet = serializers.CharField(help_text="Ready to paste into Python.")
     review_url = serializers.CharField()

@@ -1,6 +1,7 @@
 """People deciding: checklist templates, requests, answers, comments, votes, attestations."""
 
 from reviews.models.attestations import Attestation
+from reviews.models.code_audits import CodeWaiver, FileVerdict
 from reviews.models.comments import CommentKind, Mention, ReviewComment
 from reviews.models.requests import CHECKED, Answer, ReviewRequest, Vote
 from reviews.models.templates import ChecklistTemplate, ChecklistTemplateVersion
@@ -11,7 +12,9 @@ __all__ = [
     "Attestation",
     "ChecklistTemplate",
     "ChecklistTemplateVersion",
+    "CodeWaiver",
     "CommentKind",
+    "FileVerdict",
     "Mention",
     "ReviewComment",
     "ReviewRequest",

@@ -12,6 +12,7 @@ from registry.enums import JobKind, JobState
 from registry.models import Job, Revision
 from registry.signals import job_finished, job_started
 from reviews import machines
+from reviews.code_audits.judging import inherit
 from reviews.enums import ReviewStatus
 from reviews.models import ReviewRequest
 from reviews.services.submissions import supersede_older
@@ -54,6 +55,7 @@ def _open_review(request: ReviewRequest, revision: Revision) -> None:
         problem = f"{revision} is already under review for {request.environment}. Follow that review instead."
         machines.move(request, "fail_checks", actor=None, problem=problem, data={"reason": problem})
         return
+    inherit(revision.pk)
     supersede_older(machines.lock(request.pk))
     request_measurements(actor=actor_for(request.submitted_by, request.team), revision=revision)
 

@@ -27,6 +27,7 @@ def content_sha256(request: ReviewRequest) -> str:
             "commit_sha": revision.commit_sha if revision else "",
             "manifest_sha256": revision.manifest_sha256 if revision else "",
             "remote_code_sha256": revision.remote_code_sha256 if revision else None,
+            "code_audit": revision.code_audit if revision else "",
             "use_case": request.use_case,
             "environment": request.environment,
             "data_class": request.data_class,

@@ -40,6 +40,8 @@ MODELS: dict[str, str] = {
     "reviews.ChecklistTemplateVersion": "append-only",
     "reviews.ReviewComment": "append-only",
     "reviews.Mention": "append-only",
+    "reviews.FileVerdict": "append-only",
+    "reviews.CodeWaiver": "record",
     "reviews.Attestation": "append-only",
     "registry.Revision": "record",
     "registry.Approval": "record",

@@ -18,6 +18,8 @@ answer a review                  |        |           | yes      | yes          
 comment on a review              |        | yes       | yes      | yes              | yes             | yes   |
 change checklist templates       |        |           |          |                  |                 | yes   |
 decide a review                  |        |           | yes      |                  |                 |       |
+audit the code of a model        |        |           |          | yes              |                 |       |
+waive a code audit               |        |           |          | yes              |                 | yes   |
 add a golden set                 |        | yes       | yes      |                  |                 | yes   |
 run a benchmark or an evaluation |        | yes       | yes      |                  | yes             | yes   |
 cancel a run                     |        | yes       | yes      |                  | yes             | yes   |
@@ -35,6 +37,8 @@ SCOPES = {
     "comment on a review": "submit",
     "change checklist templates": "review",
     "decide a review": "review",
+    "audit the code of a model": "review",
+    "waive a code audit": "review",
     "add a golden set": "submit",
     "run a benchmark or an evaluation": "submit",
     "cancel a run": "submit",

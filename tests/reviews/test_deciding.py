@@ -146,7 +146,7 @@ def test_running_measurement_is_waited_for(world: World) -> None:
 
 def test_unaudited_code_cannot_be_approved(world: World) -> None:
     review = ready(world, remote_code=True)
-    with pytest.raises(Conflict, match="carries code and its audit has not passed"):
+    with pytest.raises(Conflict, match="has not been audited yet; a security auditor judges the code"):
         decide(actor=world.reviewer, request_pk=review.pk, decision="approved")
 
 
