@@ -70,7 +70,7 @@ class AnswerForm(forms.Form):
         field = _value_field(item)
         if field is not None:
             self.fields["value"] = field
-            self.order_fields(["value", "text", "verdict"])
+        self.order_fields(["value", "text", "verdict"])
 
     def digest(self) -> str:
         """Of what was typed; equal to `seen` when nothing was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from registry.actors import Actor
@@ -55,7 +55,7 @@ def mentions_of(actor: Actor) -> list[ReviewComment]:
         )
         .annotate(root_id=Coalesce("thread_id", "pk"))
         .annotate(turn=Subquery(last.values("kind")[:1]), answered=Exists(_answers_by(actor)))
-        .exclude(turn=CommentKind.RESOLVED)
+        .filter(Q(turn__isnull=True) | Q(turn=CommentKind.REOPENED))
         .exclude(answered=True)
     )
     return list(rows.select_related("request__model", "by").order_by("-pk")[:20])

@@ -78,6 +78,7 @@ function use(button) {
   text.closest("[data-correct]").open = true;
   text.value = text.value.trim() ? `${text.value.trim()}\n${button.dataset.use}` : button.dataset.use;
   text.dispatchEvent(new Event("input", { bubbles: true }));
+  text.dispatchEvent(new Event("change", { bubbles: true }));
   text.focus();
 }
 

@@ -140,7 +140,6 @@ def test_two_people_at_once_lose_no_words(windows: Windows, story: Story) -> Non
     assert Answer.objects.get(request=story.review).text == "Words of the first."
     clash.get_by_role("button", name="Add their words to mine").click()
     expect(text).to_have_value("Words of the second.\nWords of the first.")
-    text.blur()
     expect(second.locator("#item-license .saved")).to_contain_text("suggestion corrected")
     assert Answer.objects.get(request=story.review).text == "Words of the second.\nWords of the first."
 
