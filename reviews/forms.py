@@ -100,7 +100,7 @@ def _value_field(item: dict[str, Any]) -> forms.Field | None:
             required=False,
         )
     if kind == "number":
-        widget = forms.NumberInput({"step": "any", "min": item["min"], "max": item["max"]})
+        widget: forms.Widget = forms.NumberInput({"step": "any", "min": item["min"], "max": item["max"]})
         return forms.CharField(widget=widget, label=f"{item['title']} ({item['unit']})", required=False)
     if kind == "link":
         widget = forms.TextInput({"placeholder": "run 12, https://…", "spellcheck": "false"})

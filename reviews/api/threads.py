@@ -78,9 +78,9 @@ class TemplatesView(APIView):
             check(actor, Action.MANAGE_TEMPLATES)
             current = templates.shown_version(actor.in_team)
             return Response(
-                {"against": current.label, "changes": diff(current.items, parse(data["source"]).items)}
+                {"against": current.label, "changes": diff(current.items, parse(data["yaml"]).items)}
             )
-        made = templates.add_version(actor=actor, source=data["source"], note=data["note"])
+        made = templates.add_version(actor=actor, source=data["yaml"], note=data["note"])
         return Response(TemplateVersionSerializer(made).data, status=201)
 
 
@@ -91,4 +91,4 @@ class TemplateView(APIView):
     def get(self, request: Request, pk: int) -> Response:
         version = queries.get_or_404(templates.versions_of(actor_in(request).in_team), pk=pk)
         shown = TemplateVersionSerializer(version).data
-        return Response({**shown, "items": version.items, "source": version.source})
+        return Response({**shown, "items": version.items, "yaml": version.source})

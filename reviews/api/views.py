@@ -166,18 +166,16 @@ class CommentInput(serializers.Serializer[Any]):
 
 
 class TemplateVersionSerializer(serializers.ModelSerializer[ChecklistTemplateVersion]):
-    label = serializers.CharField()
+    version = serializers.CharField(source="label")
     by = serializers.CharField(source="by.username", default=None)
 
     class Meta:
         model = ChecklistTemplateVersion
-        fields = ["id", "label", "number", "name", "sha256", "note", "by", "at"]
+        fields = ["id", "version", "number", "name", "sha256", "note", "by", "at"]
 
 
 class TemplateVersionInput(serializers.Serializer[Any]):
-    source = serializers.CharField(
-        max_length=60_000, trim_whitespace=False, help_text="The template as YAML."
-    )
+    yaml = serializers.CharField(max_length=60_000, trim_whitespace=False, help_text="The template as YAML.")
     note = serializers.CharField(max_length=500, required=False, allow_blank=True, default="")
     dry_run = serializers.BooleanField(required=False, default=False, help_text="Only say what would change.")
 

@@ -154,7 +154,8 @@ def _tokenizer(r: Reading) -> Suggestion:
     facts = r.facts("tokenizer")
     if not facts.get("vocab_size"):
         return SILENT
-    lower = {True: "lower-cases", False: "keeps case"}.get(facts.get("lowercase"), "case not stated")
+    words: dict[Any, str] = {True: "lower-cases", False: "keeps case"}
+    lower = words.get(facts.get("lowercase"), "case not stated")
     text = f"{facts.get('algorithm') or 'Unknown algorithm'}, {facts['vocab_size']} tokens, {lower}"
     return stated(text, Source("inspection", "tokenizer.json", "tokenizer.json", None, r.commit, text))
 

@@ -328,7 +328,11 @@ def test_answer_keeps_what_was_suggested_and_what_became_of_it(
     )
     answer = Answer.objects.get()
     assert (answer.suggestion_state, answer.text) == (state, text)
-    assert answer.suggestion["text"] == "apache-2.0" and answer.suggestion["sources"][0]["lines"] == [2, 2]
+    assert (
+        answer.suggestion
+        and answer.suggestion["text"] == "apache-2.0"
+        and answer.suggestion["sources"][0]["lines"] == [2, 2]
+    )
 
 
 def test_suggestion_that_changed_meanwhile_is_not_accepted_blindly(
