@@ -50,9 +50,10 @@ def fill(folder: str) -> str:
     from datetime import timedelta
 
     from django.contrib.auth.hashers import make_password
+    from django.db import connection
     from django.utils import timezone
 
-    from registry import store
+    from registry import store, triggers
     from registry.actors import Actor
     from registry.canonical import manifest_sha256
     from registry.enums import CodeAudit, Role
@@ -67,6 +68,7 @@ def fill(folder: str) -> str:
         User,
     )
     from registry.services.tokens import create_token
+    from reviews.triggers import APPROVAL_QUORUM
 
     team = Team.objects.create(slug="acme", name="Acme")
     people = [User.objects.create(username=name, password=make_password(None)) for name in ("one", "two")]
@@ -93,11 +95,13 @@ def fill(folder: str) -> str:
             is_lfs=stored.size > 10_000,
         )
     now = timezone.now()
+    triggers.uninstall(connection, [APPROVAL_QUORUM])  # what is measured is reading; nobody reviewed this
     Approval.objects.create(
         model=model, revision=revision, environment="production", use_case="benchmark", data_class="public",
         manifest_sha256=revision.manifest_sha256, content_sha256="0" * 64, policy_version="1", submitted_by=people[0],
         approved_by=people[1], approved_at=now, expires_at=now + timedelta(days=1), status_at=now, status_by=people[1],
     )  # fmt: skip
+    triggers.install(connection, [APPROVAL_QUORUM])
     actor = Actor(user=people[1], team=team, roles=frozenset({Role.VIEWER}), auth_method="benchmark")
     return create_token(actor=actor, name="benchmark", scopes=["read"], days=1)[1]
 

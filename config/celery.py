@@ -35,4 +35,5 @@ app.conf.beat_schedule = {
         "schedule": settings.SCRUB_S,
         "options": {"queue": "cpu"},
     },
+    "collect-garbage": {"task": "registry.collect_garbage", "schedule": 3600, "options": {"queue": "cpu"}},
 }

@@ -46,11 +46,18 @@ _EVERYBODY = tuple(Role)
 
 GRANTS: dict[Action, Grant] = {
     Action.SUBMIT_MODEL: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.ADMIN),
-    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR),
+    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.LEGAL),
     Action.COMMENT_REVIEW: _grant(
-        Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.RELEASE_MANAGER, Role.ADMIN
+        Scope.SUBMIT,
+        Role.SUBMITTER,
+        Role.REVIEWER,
+        Role.SECURITY_AUDITOR,
+        Role.LEGAL,
+        Role.RELEASE_MANAGER,
+        Role.ADMIN,
     ),
-    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
+    # Whose vote a request asks for depends on its risk tier: reviews/votes.py.
+    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.LEGAL),
     Action.MANAGE_TEMPLATES: _grant(Scope.REVIEW, Role.ADMIN),
     Action.JUDGE_CODE: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR),
     Action.WAIVE_CODE_AUDIT: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR, Role.ADMIN),

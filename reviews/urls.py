@@ -3,7 +3,18 @@ from typing import Any
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from reviews.views import code_audits, comments, home, language, models, proof, reviews, templates, tiers
+from reviews.views import (
+    code_audits,
+    comments,
+    decisions,
+    home,
+    language,
+    models,
+    proof,
+    reviews,
+    templates,
+    tiers,
+)
 
 urlpatterns: list[Any] = [
     path("", home.home, name="home"),
@@ -43,6 +54,7 @@ urlpatterns: list[Any] = [
     path("reviews/templates/new/", templates.template_new, name="template_new"),
     path("reviews/templates/<int:pk>/", templates.template_detail, name="template_detail"),
     path("reviews/<int:pk>/decide/", reviews.review_decide, name="review_decide"),
+    path("reviews/<int:pk>/record/", decisions.review_record, name="review_record"),
     path("reviews/<int:pk>/changes/", reviews.review_changes, name="review_changes"),
     path("reviews/<int:pk>/withdraw/", reviews.review_withdraw, name="review_withdraw"),
     path("reviews/<int:pk>/resubmit/", reviews.review_resubmit, name="review_resubmit"),

@@ -163,6 +163,22 @@ class ChannelDetailSerializer(ChannelSerializer):
         fields = [*ChannelSerializer.Meta.fields, "moves"]
 
 
+class ChannelThenAnswer(serializers.Serializer[Any]):
+    """What a channel pointed at, at one moment of the past."""
+
+    model_id = serializers.CharField()
+    channel = serializers.CharField()
+    at = serializers.DateTimeField()
+    sentence = serializers.CharField()
+    served = serializers.BooleanField(help_text="Whether its approval let consumers have it then.")
+    commit_sha = serializers.CharField(allow_null=True)
+    move = serializers.JSONField(allow_null=True)
+    approval = serializers.JSONField(
+        allow_null=True, help_text="With its state then, since when, by whom, and why."
+    )
+    evidence = serializers.ListField(child=serializers.JSONField())
+
+
 class MoveInput(serializers.Serializer[Any]):
     commit_sha = serializers.RegexField(r"^[0-9a-f]{40}$", help_text="An approved revision's commit.")
     reason = serializers.CharField(max_length=2000)

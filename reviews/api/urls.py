@@ -23,6 +23,7 @@ urlpatterns = [
     path("checklist-templates", threads.TemplatesView.as_view()),
     path("checklist-templates/<int:pk>", threads.TemplateView.as_view()),
     path("reviews/<int:pk>/decision", views.ReviewDecisionView.as_view()),
+    path("reviews/<int:pk>/record", views.ReviewRecordView.as_view()),
     path("reviews/<int:pk>/changes", views.ReviewChangesView.as_view()),
     path("reviews/<int:pk>/withdraw", views.ReviewWithdrawView.as_view()),
     path("reviews/<int:pk>/resubmit", views.ReviewResubmitView.as_view()),

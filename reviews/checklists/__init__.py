@@ -2,7 +2,7 @@
 
 from reviews.checklists.answers import (
     answer_value,
-    asked_role,
+    asked_roles,
     doubts,
     findings,
     is_required,
@@ -14,7 +14,7 @@ from reviews.checklists.export import filled_template_markdown
 from reviews.checklists.template import localised, shipped
 
 __all__ = [
-    "answer_value", "asked_role", "doubts", "filled_template_markdown", "findings", "frozen_checklist", "is_required",
+    "answer_value", "asked_roles", "doubts", "filled_template_markdown", "findings", "frozen_checklist", "is_required",
     "localised", "missing_answers", "shipped", "suggestions_for", "tier",
 ]  # fmt: skip
 

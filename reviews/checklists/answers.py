@@ -59,11 +59,15 @@ def suggestions_for(
     return found
 
 
-def asked_role(item: dict[str, Any], request: ReviewRequest) -> str:
-    """The role that must answer an item. The security auditor's items are anybody's while there is no code to audit."""
-    role = str(item.get("role", Role.REVIEWER))
-    no_code = request.revision is not None and request.revision.code_audit == CodeAudit.NOT_APPLICABLE
-    return str(Role.REVIEWER) if role == Role.SECURITY_AUDITOR and no_code else role
+def asked_roles(item: dict[str, Any], request: ReviewRequest) -> frozenset[str]:
+    """Who may answer an item: its role; legal wherever the licence is asked about. The security auditor's items are the
+    reviewers' too while there is no code to audit."""
+    roles = {str(item.get("role", Role.REVIEWER))}
+    if item.get("section") == "license":
+        roles.add(str(Role.LEGAL))
+    if request.revision is not None and request.revision.code_audit == CodeAudit.NOT_APPLICABLE:
+        roles = {str(Role.REVIEWER)} if roles == {str(Role.SECURITY_AUDITOR)} else roles
+    return frozenset(roles)
 
 
 def missing_answers(request: ReviewRequest, answers: Iterable[Answer]) -> list[str]:

@@ -17,7 +17,7 @@ from reviews.checklists.reading import Suggestion
 from reviews.checklists.typed import check_answer_fields
 from reviews.enums import SuggestionState
 from reviews.models import Answer, ReviewRequest
-from reviews.services.deciding import content_sha256
+from reviews.services.digests import refresh
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,8 @@ def _check_seen(
 
 
 def _record(actor: Actor, request: ReviewRequest, titles: list[str]) -> None:
+    digest = refresh(request)
+    request.save(update_fields=["content_sha256"])
     named = ", ".join(title.lower() for title in titles[:5])
     audit.record(
         actor=actor,
@@ -147,5 +149,5 @@ def _record(actor: Actor, request: ReviewRequest, titles: list[str]) -> None:
         model_id=request.model.model_id,
         sha=request.revision.commit_sha if request.revision else "",
         items=named + (f" and {len(titles) - 5} more items" if len(titles) > 5 else ""),
-        content_sha256=content_sha256(request),
+        content_sha256=digest,
     )

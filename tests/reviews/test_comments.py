@@ -33,6 +33,7 @@ viewer           |     |     |     |
 submitter        | yes |     | yes |
 reviewer         | yes | yes | yes | yes
 security_auditor | yes |     | yes |
+legal_reviewer   | yes |     | yes |
 release_manager  | yes |     | yes |
 admin            | yes |     | yes |
 auditor          |     |     |     |
