@@ -14,7 +14,7 @@ from reviews.models import Mention, ReviewComment, ReviewRequest
 from reviews.queries import mentions_of
 from reviews.services.commenting import add_comment, settle_thread, threads_of
 from reviews.services.deciding import request_changes
-from tests.factories import Api, World, make_review, make_revision
+from tests.factories import SHA_B, Api, World, make_review, make_revision
 from tests.reviews.test_four_eyes import refused
 
 
@@ -83,7 +83,7 @@ def test_bad_comment_is_refused(
 
 
 def test_thread_of_another_review_is_unknown(world: World, review: ReviewRequest) -> None:
-    other = make_review(world, make_revision(world.team), environment="development")
+    other = make_review(world, make_revision(world.team, SHA_B))
     with pytest.raises(InvalidInput, match="no such thread"):
         say(world, review, thread_pk=say(world, other).pk)
 
@@ -158,7 +158,7 @@ def test_changes_go_back_item_by_item(world: World, review: ReviewRequest) -> No
 
 
 def test_request_for_changes_needs_a_reason_or_a_list(world: World, review: ReviewRequest) -> None:
-    with pytest.raises(DomainError, match="reason"):
+    with pytest.raises(DomainError, match="Say why"):
         request_changes(actor=world.reviewer, request_pk=review.pk)
 
 
