@@ -229,6 +229,12 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("ASSAY_COOKIE_SECURE", "", text, "true or false; empty follows the mode (production: true)."),
         Setting("ASSAY_LOG_LEVEL", "INFO", text, "Level of the log (DEBUG, INFO, WARNING, ERROR)."),
+        Setting(
+            "ASSAY_LOG_MB",
+            "20",
+            integer,
+            "Size at which the embedded set-up sets a log file aside, in MiB; three old ones are kept. 0 is never.",
+        ),
     )
 }
 

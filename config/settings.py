@@ -294,6 +294,8 @@ MAX_REVISION_BYTES: int = env.read("ASSAY_MAX_REVISION_MB") * 1024 * 1024
 MAX_FILES: int = env.read("ASSAY_MAX_FILES")
 INSPECTION_TIMEOUT_S: int = env.read("ASSAY_INSPECTION_TIMEOUT_S")
 INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
+# How the review of a revision without an approval stands, for the sentence that consumers read (registry/consumption.py).
+WHY_NOT_APPROVED = "reviews.refusals.why_not_approved"
 # Functions of the upper floors that intake calls with a revision's verified files (registry/probes.py).
 INSPECTION_PROBES = ["inference.probing.tokenizer"]
 STORE_S3: dict[str, str] = store_settings.s3_options()

@@ -42,7 +42,10 @@ class Approval(Terms):
 
     class Meta(Terms.Meta):
         abstract = False
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["model", "status"])]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["model", "status"]),
+            models.Index(fields=["model", "-approved_at", "-id"], name="approval_newest_of_model"),
+        ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=~Q(submitted_by=F("approved_by")), name="approval_four_eyes"),
             models.CheckConstraint(
