@@ -251,7 +251,7 @@ def test_item_of_the_security_auditor_is_not_the_reviewers_when_there_is_code(wo
         save_answers(
             actor=world.security_auditor,
             request_pk=review.pk,
-            answers={"license": an_answer(ITEMS["license"])},
+            answers={"dataset": an_answer(ITEMS["dataset"])},
         )
 
 

@@ -32,8 +32,8 @@ TABLE = """
 viewer           |     |     |     |
 submitter        | yes |     | yes |
 reviewer         | yes | yes | yes | yes
-security_auditor | yes |     | yes |
-legal_reviewer   | yes |     | yes |
+security_auditor | yes | yes | yes | yes
+legal_reviewer   | yes |     | yes | yes
 release_manager  | yes |     | yes |
 admin            | yes |     | yes |
 auditor          |     |     |     |
