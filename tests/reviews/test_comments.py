@@ -32,7 +32,7 @@ TABLE = """
 viewer           |     |     |     |
 submitter        | yes |     | yes |
 reviewer         | yes | yes | yes | yes
-security_auditor | yes | yes | yes | yes
+security_auditor | yes |     | yes | yes
 legal_reviewer   | yes |     | yes | yes
 release_manager  | yes |     | yes |
 admin            | yes |     | yes |
