@@ -34,6 +34,8 @@ SENTENCES: dict[str, str] = {
     "approval.revoked": "{actor} revoked the approval of {model_id}@{sha}: {reason}",
     "approval.deprecated": "{actor} deprecated {model_id}@{sha}: {reason}",
     "approval.retired": "{actor} retired {model_id}@{sha}: {reason}",
+    "approval.ends_soon": "The approval of {model_id}@{sha} ends in {days} days, on {day}",
+    "approval.review_due": "{model_id}@{sha} is to be looked at again in {days} days, on {day}",
     "approval.expired": "The approval of {model_id}@{sha} expired",
     "channel.moved": "{actor} moved {channel} of {model_id} to {sha}: {reason}",
     "channel.rolled_back": "{actor} rolled {channel} of {model_id} back to {sha}: {reason}",

@@ -12,7 +12,7 @@ from functools import partial
 
 import httpx
 
-from reviews.demo import consuming, releasing, reviewing
+from reviews.demo import consuming, proving, releasing, reviewing
 from reviews.demo.scene import Scene
 from reviews.demo.telling import Step, table
 
@@ -81,6 +81,14 @@ def steps(scene: Scene) -> list[Step]:
         step("The admin rolls production back from the dashboard", releasing.roll_back),
         step("The next answers carry v1's commit", releasing.served, "v1"),
         step("History and audit log say who, when and why", releasing.history),
+        step("What was live then? The auditor asks for a moment of v2", releasing.ask_then),
+        step("The auditor exports the dossier of v2", proving.export_dossier, "v2"),
+        step("... and checks its signed attestation outside", proving.check_attestation, "v2"),
+        step(
+            "The auditor verifies the audit log, by the page and by a command of its own",
+            proving.verify_chain,
+        ),
+        step("Somebody edits a copy of the database: verification names the row", proving.forge),
     ]
 
 
