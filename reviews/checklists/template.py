@@ -132,7 +132,7 @@ def _item(section: dict[str, Any], raw: Any) -> dict[str, Any]:
         "type": raw["type"],
         "required": _subset(where, raw.get("required", list(TIERS)), TIERS, "required"),
         "role": raw.get("role", "reviewer"),
-        "rests_on": _subset(where, raw.get("rests_on", []), KINDS, "rests_on"),
+        "rests_on": _subset(where, raw.get("rests_on", list(KINDS)), KINDS, "rests_on"),
         "doubtful": doubtful,
         **_shape(where, raw),
         **said("en"),

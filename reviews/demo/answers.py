@@ -24,18 +24,26 @@ JUDGED: dict[str, tuple[Any, str]] = {
 
 
 def answers_for(
-    checklist: list[dict[str, Any]], suggestions: dict[str, Any], evaluation: dict[str, Any]
+    checklist: list[dict[str, Any]],
+    suggestions: dict[str, Any],
+    evaluation: dict[str, Any],
+    carried: set[str],
 ) -> Answers:
-    """{item: what is sent}, for every item. Raises KeyError for an item that nothing suggests and nobody judges."""
+    """{item: what is sent}, for every item that is asked: what was carried over stands.
+
+    Raises KeyError for an item that nothing suggests and nobody judges.
+    """
     found: Answers = {}
     for item in checklist:
         key = item["key"]
+        if key in carried:
+            continue
         if key in suggestions:
             found[key] = {"accept": suggestions[key]["sha256"]}
             continue
         value, text = (None, _monitoring(evaluation)) if key == "monitoring" else JUDGED[key]
         found[key] = {"verdict": "acceptable", "value": value, "text": text}
-    if suggestions.get("rollback", {}).get("sources") == []:
+    if "rollback" not in carried and suggestions.get("rollback", {}).get("sources") == []:
         # The first release of a model has nothing to go back to: that is a plan, too, when it is written down.
         text = "Suspend the channel; until then reviews are answered in the order they come in."
         found["rollback"] = {"verdict": "acceptable", "value": None, "text": text}

@@ -115,21 +115,38 @@ def answer_items(scene: Scene, version: str) -> str:
     """Ten sections: what has a source is accepted with it, the rest is judged."""
     review, evidence = scene.review(version), scene.figures[version]
     suggestions = scene.api["reviewer"].get(f"/api/v1/reviews/{review['id']}/suggestions")
-    answers = answers_for(review["checklist"], suggestions, evidence["evaluation"])
+    carried = {answer["key"] for answer in review["answers"] if answer["carried_from"]}
+    changed = [each["class"] for each in review["delta"]]
+    expect(
+        bool(carried) == bool(changed) == (version != "v1"),
+        f"{version} carries {len(carried)} answers: {changed}",
+    )
+    answers = answers_for(review["checklist"], suggestions, evidence["evaluation"], carried)
     saved = scene.api["reviewer"].put(f"/api/v1/reviews/{review['id']}/answers", {"answers": answers})
     states = Counter(answer["suggestion_state"] for answer in saved["answers"])
     silent = sum(answer["verdict"] == "not_stated" for answer in saved["answers"])
     sections = len({item["section"] for item in review["checklist"]})
     expect(len(saved["answers"]) == len(review["checklist"]), f"{len(saved['answers'])} answers were kept")
+    kept = {answer["key"] for answer in saved["answers"] if answer["carried_from"]}
+    expect(kept == carried, f"carried answers were written anew: {sorted(carried - kept)}")
     licence = suggestions["license"]["sources"][0]
     expect(
         licence["path"] == "README.md" and licence["commit"] == scene.commits[version], f"it cites {licence}"
     )
     return (
+        f"{_delta(carried, changed, review)}"
         f"{len(saved['answers'])} items in {sections} sections: {states['accepted']} suggestions accepted with their sources, "
         f"{states['written'] + states['corrected']} judged; the card is silent on {silent}\n"
         f"for example licence: {suggestions['license']['text'].splitlines()[0]}, from {licence['label']}"
     )
+
+
+def _delta(carried: set[str], changed: list[str], review: dict[str, Any]) -> str:
+    if not carried:
+        return ""
+    asked = len(review["checklist"]) - len(carried)
+    what = ", ".join(changed)
+    return f"changed since the approved commit: {what}; {len(carried)} answers carried over, {asked} asked again\n"
 
 
 def write_record(scene: Scene, version: str) -> str:

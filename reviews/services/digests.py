@@ -23,7 +23,10 @@ def content_sha256(request: ReviewRequest) -> str:
             "data_class": request.data_class,
             "checklist": [request.checklist_version, request.checklist],
             "answers": sorted(
-                ([a.key, a.verdict, a.value, a.text, a.suggestion_state] for a in request.answers.all()),
+                (
+                    [a.key, a.verdict, a.value, a.text, a.suggestion_state, a.carried_from_id]
+                    for a in request.answers.all()
+                ),
                 key=lambda answer: str(answer[0]),
             ),
             "evidence": sorted(
@@ -32,6 +35,7 @@ def content_sha256(request: ReviewRequest) -> str:
                 else []
             ),
             "record": records.record_of(request),
+            "delta": [request.follows_id, request.delta],
             "legal_asked": request.legal_asked,
             "round": request.round,
         }

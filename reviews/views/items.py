@@ -29,7 +29,8 @@ def items_of(
         return []
     language = get_language() or "en"
     answers = {
-        a.key: a for a in review.answers.select_related("by", "carried_from__by", "carried_from__request")
+        a.key: a
+        for a in review.answers.select_related("by", "carried_from__by", "carried_from__request__revision")
     }
     offered = checklists.suggestions_for(review, evidence)
     risk = checklists.tier(review)
@@ -50,6 +51,8 @@ def items_of(
                 "suggestion": _suggestion(item, offered.get(key), language),
                 "answer": _shown(item, answers.get(key), language),
                 "form": form,
+                # Nothing to do here unless somebody wants to; a refused save must stand open.
+                "is_folded": bool((answer := answers.get(key)) and answer.carried_from_id) and not refused,
                 "clash": refused.clash if refused else None,
                 "refusal": refusal,
             }

@@ -30,6 +30,7 @@ from registry.rendering import card_html
 from registry.services.approvals import change_approval
 from registry.views.channels import channel_rows
 from registry.views.pages import page_of
+from reviews.changes import changes_between, last_approved_before
 from reviews.models import ReviewRequest
 from reviews.queries import newest_evidence, requests_of
 from reviews.readiness import readiness
@@ -200,6 +201,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
         "config_facts": _config_facts(revision),
         "tokenizer": _tokenizer_facts(revision),
         "tokenizer_changes": differing(tokenizer_probe(before), tokenizer_probe(revision)) if before else [],
+        "changes": changes_between(last_approved_before(revision), revision),
         "findings": _by_severity(revision.findings),
         "votes": votes,
         "reviews": reviews,

@@ -19,6 +19,7 @@ from registry.permissions import Action, check
 from registry.rendering import card_html, card_lines
 from registry.views.pages import page_of, try_on_form
 from reviews import checklists, permissions
+from reviews.changes import changes_between, last_approved_before
 from reviews.enums import OPEN_STATUSES, ReviewStatus
 from reviews.forms import DecisionForm, SubmitForm
 from reviews.models import ReviewRequest
@@ -135,6 +136,16 @@ def _waiting_note(review: ReviewRequest) -> str:
     return ""
 
 
+def _changes(review: ReviewRequest) -> dict[str, Any]:
+    """Against the review that this one follows, else against what was approved last."""
+    if review.revision is None:
+        return {}
+    before = review.follows.revision if review.follows else last_approved_before(review.revision)
+    carried = review.answers.filter(carried_from__isnull=False).count() if review.follows_id else 0
+    found = changes_between(before, review.revision)
+    return {"changes": found, "carried": {"done": carried, "asked": len(review.checklist) - carried}}
+
+
 def _context(
     actor: Actor,
     review: ReviewRequest,
@@ -195,9 +206,8 @@ def _context(
 
 
 def _page(request: HttpRequest, review: ReviewRequest, status: int = 200, **extra: Any) -> HttpResponse:
-    return render(
-        request, "reviews/review_detail.html", _context(actor_of(request), review, **extra), status=status
-    )
+    context = _context(actor_of(request), review, **extra) | _changes(review)
+    return render(request, "reviews/review_detail.html", context, status=status)
 
 
 @access(get=MEMBER, post=member(Scope.REVIEW))
