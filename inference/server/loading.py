@@ -19,6 +19,13 @@ from inference.server.settings import ServerSettings
 BackendLoader = Callable[[ClassifierConfig], Backend]
 
 
+def engine_backend(config: ClassifierConfig) -> Backend:
+    """The engine's loader, found on first use: the probes answer while torch is still being imported."""
+    from inference.engine import load_backend
+
+    return load_backend(config)
+
+
 @dataclass(eq=False)
 class LoadedModel:
     """A model in memory. `in_flight` is counted by the event loop, so it needs no lock."""
