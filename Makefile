@@ -14,7 +14,11 @@ DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildc
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
 
+<<<<<<< HEAD
 .PHONY: help setup demo up test test-old-clients test-ray lint format bench bench-api test-sqlite test-postgres chromium
+=======
+.PHONY: help setup demo up test test-old-clients lint format bench bench-api test-sqlite test-postgres chromium nginx
+>>>>>>> main
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,7 +33,7 @@ demo: setup ## every process on sample data, and the story of a model's life; EX
 up: setup ## the same services with your own data, against the real Hub
 	@$(PY) -m config.launch up
 
-test: setup chromium lint test-sqlite test-postgres ## all checks and tests, on SQLite and on PostgreSQL
+test: setup chromium nginx lint test-sqlite test-postgres ## all checks and tests, on SQLite and on PostgreSQL
 
 test-sqlite: setup
 	env -u DATABASE_URL $(PYTEST)
@@ -67,3 +71,6 @@ bench-api: setup ## the rate of the approved-revision lookup
 
 chromium:
 	@tools/need 'command -v chromium || command -v chromium-browser || command -v google-chrome' chromium
+
+nginx:
+	@tools/need 'PATH="$$PATH:/usr/sbin:/sbin" command -v nginx' nginx-light

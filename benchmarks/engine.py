@@ -102,15 +102,18 @@ def make_runs(snapshot: Path, folder: Path) -> tuple[dict[str, Any], dict[str, R
         for name, backend in variants.items()
     }
     for name in [name for name in variants if name.startswith("packed")]:
-        alone = TextClassifier(config(), backend=variants[name])
-        runs[f"{name}_one_by_one"] = lambda some, alone=alone: [alone.predict([text]) for text in some]
+        runs[f"{name}_one_by_one"] = run_singly(TextClassifier(config(), backend=variants[name]))
     naive = pipeline("text-classification", str(snapshot), truncation=True, max_length=128)
     runs["pipeline_fp32_16"] = lambda some: naive(some, batch_size=16)
     runs["pipeline_fp32_one_by_one"] = lambda some: [naive(text) for text in some]
     return variants, runs
 
 
-def run_batches(classifier: Any, backend: Any) -> Run:
+def run_singly(classifier: Any) -> Run:
+    return lambda some: [classifier.predict([text]) for text in some]
+
+
+def run_batches(backend: Any) -> Run:
     """As the engine's queue does: cut by the backend's token budget."""
     from inference.engine.plan import plan_batches
 

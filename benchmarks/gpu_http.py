@@ -14,11 +14,13 @@ import asyncio
 import json
 import multiprocessing
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--rate", type=float, default=2000)
+    parser.add_argument("--log", type=Path, help="keep the log of the server here")
     options = parser.parse_args()
     result: dict[str, Any] = {
         "benchmark": "gpu_http",
@@ -159,7 +162,7 @@ def main() -> None:
                     refused = [status for part in parts for status in part[1]]
                     result[f"32 texts, c={connections * CLIENTS}"] = {
                         "texts_s": round(sum(part[0] for part in parts) * 32 / options.seconds),
-                        "refused": len(refused),
+                        "refused": dict(Counter(refused)),
                     }
                 jobs_ = [(port, options.rate / CLIENTS, options.seconds, n * 300) for n in range(CLIENTS)]
                 taken = [one for part in pool.map(steady, jobs_) for one in part]
@@ -175,8 +178,8 @@ def main() -> None:
                 result["processes"] = [line[:90] for line in usage.splitlines()[1:6]]
         finally:
             server.stop()
-            if not result.get("32 texts, c=6"):
-                print((Path(folder) / "server.log").read_text()[-3000:], file=sys.stderr)
+            if options.log:
+                shutil.copy(Path(folder) / "server.log", options.log)
     print(json.dumps(result))
 
 

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from registry import hot_path, remote_code
 from registry.actors import Actor
 from registry.canonical import sha256_json
 from registry.enums import SERVED_STATUSES, ApprovalStatus
-from registry.exceptions import Conflict, NotFound
+from registry.exceptions import Conflict, NotAllowed, NotFound
 from registry.models import Approval, Channel, RegisteredModel, Revision, RevisionFile
+from registry.terms import Use, check_use, covers, terms_payload
 
 DEFAULT_CHANNEL = "production"
 
@@ -34,9 +37,41 @@ def living(rows: QuerySet[Approval]) -> QuerySet[Approval]:
 HEAVY = ("revision__card_text", "revision__card_data", "revision__findings")
 
 
-def _rows(actor: Actor, model_id: str) -> QuerySet[Approval]:
-    rows = Approval.objects.filter(served(), model__team=actor.team, model__model_id=model_id).defer(*HEAVY)
+def _rows(actor: Actor, model_id: str, commit_sha: str = "") -> QuerySet[Approval]:
+    rows = Approval.objects.filter(served()).defer(*HEAVY)
+    if commit_sha:
+        # The revision first, over its unique index: joined the other way round, every approval of the model is read.
+        rows = rows.filter(
+            revision__in=Revision.objects.filter(
+                model__team=actor.team, model__model_id=model_id, commit_sha=commit_sha
+            ).values("pk")
+        )
+    else:
+        rows = rows.filter(model__team=actor.team, model__model_id=model_id)
     return rows.select_related("model", "revision", "approved_by", "submitted_by")
+
+
+def approved_for(
+    actor: Actor, model_id: str, use: Use, channel: str = "", commit_sha: str = ""
+) -> tuple[Approval, str]:
+    """As `approved`, for a stated use. Raises NotAllowed when the terms of the approval do not cover it.
+
+    A commit that is approved several times is answered by the approval that covers the use, if one does.
+    """
+    found, where = approved(actor, model_id, channel, commit_sha)
+    try:
+        check_use(found, use)
+    except NotAllowed:
+        others = (
+            _rows(actor, model_id).filter(revision__commit_sha=commit_sha).exclude(pk=found.pk)
+            if commit_sha
+            else []
+        )
+        for other in others:
+            if covers(other, use):
+                return other, where
+        raise
+    return found, where
 
 
 def approved(actor: Actor, model_id: str, channel: str = "", commit_sha: str = "") -> tuple[Approval, str]:
@@ -45,7 +80,7 @@ def approved(actor: Actor, model_id: str, channel: str = "", commit_sha: str = "
     Raises NotFound with the reason a person understands, Conflict when the answer would be a guess.
     """
     if commit_sha:
-        rows = _rows(actor, model_id).filter(revision__commit_sha=commit_sha)
+        rows = _rows(actor, model_id, commit_sha)
         # "active" sorts before "deprecated": a commit approved twice is served by its better approval.
         if found := rows.order_by("status", "-approved_at").first():
             return found, ""
@@ -93,7 +128,7 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
                 code="revision_unknown",
             )
         last = Approval.objects.filter(revision=revision).order_by("-approved_at").first()
-        state = f"its approval is {_state(last)}" if last else "nobody has approved it"
+        state = f"its approval is {_state(last)}" if last else _never_approved(revision)
         return NotFound(
             f"{model_id}@{commit_sha[:7]} may not be used: {state}. See {settings.PUBLIC_URL}/revisions/{revision.pk}/.",
             code="not_approved",
@@ -119,6 +154,12 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
         f"{model_id} has no approved revision: its review is not decided, or was refused. {where}",
         code="not_approved",
     )
+
+
+def _never_approved(revision: Revision) -> str:
+    """How its review stands, which the floor above knows."""
+    ask: Callable[[Revision], str] = import_string(settings.WHY_NOT_APPROVED)
+    return ask(revision) or "nobody has approved it"
 
 
 def _state(approval: Approval) -> str:
@@ -154,7 +195,7 @@ def approval_payload(approval: Approval, channel: str) -> dict[str, Any]:
             "environment": approval.environment,
             "use_case": approval.use_case,
             "data_class": approval.data_class,
-            "conditions": approval.conditions,
+            **terms_payload(approval),
             "submitted_by": approval.submitted_by.username,
             "approved_by": approval.approved_by.username,
             "approved_at": approval.approved_at.isoformat(),

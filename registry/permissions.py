@@ -44,8 +44,9 @@ _EVERYBODY = tuple(Role)
 
 GRANTS: dict[Action, Grant] = {
     Action.SUBMIT_MODEL: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.ADMIN),
-    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
-    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
+    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.LEGAL),
+    # Whose vote a request asks for depends on its risk tier: reviews/votes.py.
+    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.LEGAL),
     Action.JUDGE_CODE: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR),
     Action.WAIVE_CODE_AUDIT: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR, Role.ADMIN),
     Action.ADD_GOLDEN_SET: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.ADMIN),

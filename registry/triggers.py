@@ -57,6 +57,17 @@ RULES: list[Rule] = [
         "NOT EXISTS (SELECT 1 FROM registry_approval a JOIN registry_channel c ON c.model_id = a.model_id "
         "WHERE a.id = NEW.to_approval_id AND c.id = NEW.channel_id AND a.status = 'active')",
     ),
+    Rule(
+        "registry_channelmove_production",
+        "registry_channelmove",
+        "INSERT",
+        "The channel production moves to approvals that allow production only.",
+        "EXISTS (SELECT 1 FROM registry_channel WHERE id = NEW.channel_id AND name = 'production') "
+        "AND NOT EXISTS (SELECT 1 FROM registry_approval a WHERE a.id = NEW.to_approval_id "
+        "AND (CAST(a.allowed_environments AS TEXT) LIKE '%\"production\"%' "
+        "OR (CAST(a.allowed_environments AS TEXT) = '[]' AND a.environment = 'production')))",
+    ),
+    *append_only("registry_reminder", "A reminder"),
     # `current` is what consumers read: setting it without a move would be a release that no history shows.
     Rule(
         "registry_channel_follows",
@@ -109,7 +120,8 @@ RULES: list[Rule] = [
         "registry_approval",
         "UPDATE OF model_id, revision_id, environment, use_case, data_class, conditions, manifest_sha256, "
         "remote_code_sha256, content_sha256, evidence_ids, policy_version, submitted_by_id, approved_by_id, "
-        "approved_at, expires_at",
+        "approved_at, expires_at, owner, allowed_environments, use_cases, data_classes, review_by, monitoring, "
+        "rollback_approval_id, rollback_target, fallback, data_policy",
         "What was approved cannot be changed: a new decision is a new review.",
     ),
     Rule(

@@ -46,9 +46,15 @@ class FileMark(models.TextChoices):
 
 
 class Decision(models.TextChoices):
-    APPROVED = "approved", "Approved"
-    REJECTED = "rejected", "Rejected"
+    """What a vote says; the first three are also what a request can end with."""
 
+    APPROVED = "approved", "Approved"
+    APPROVED_WITH_CONDITIONS = "approved_with_conditions", "Approved with conditions"
+    REJECTED = "rejected", "Rejected"
+    NEEDS_LEGAL_REVIEW = "needs_legal_review", "Needs legal review"
+
+
+APPROVALS = (Decision.APPROVED, Decision.APPROVED_WITH_CONDITIONS)
 
 OPEN_STATUSES = (
     ReviewStatus.DRAFT,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from registry.actors import Actor
-from registry.enums import CodeAudit, EvidenceKind
+from registry.enums import CodeAudit, EvidenceKind, Role
 from registry.models import Evidence, Revision
 from registry.permissions import Action, can
 from reviews.code_audits.states import ENDED
 from reviews.enums import OPEN_STATUSES, ReviewStatus
-from reviews.models import ReviewRequest
+from reviews.models import ReviewRequest, Vote
 
 
 def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
@@ -20,9 +20,21 @@ def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
 
 
 def waiting_for(actor: Actor) -> QuerySet[ReviewRequest]:
-    """Requests in review that this person may decide: not their own."""
+    """Requests in review that ask for this person's vote: not their own, with a seat for their role, not voted on as it is."""
     rows = requests_of(actor).filter(status=ReviewStatus.IN_REVIEW).exclude(submitted_by=actor.user)
-    return rows.order_by("submitted_at") if can(actor, Action.DECIDE_REVIEW) else rows.none()
+    if not can(actor, Action.DECIDE_REVIEW):
+        return rows.none()
+    if not actor.has_role(Role.REVIEWER):
+        seats = Q(legal_asked=True) if actor.has_role(Role.LEGAL) else Q()
+        seats |= Q(tier="medium") if actor.has_role(Role.SECURITY_AUDITOR) else Q()
+        rows = rows.filter(seats)
+    voted = Vote.objects.filter(
+        request=OuterRef("pk"),
+        reviewer=actor.user,
+        round=OuterRef("round"),
+        content_sha256=OuterRef("content_sha256"),
+    )
+    return rows.exclude(Exists(voted)).order_by("submitted_at")
 
 
 def audits_waiting_for(actor: Actor) -> QuerySet[Revision]:

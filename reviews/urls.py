@@ -3,7 +3,7 @@ from typing import Any
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from reviews.views import code_audits, home, models, proof, reviews, tiers
+from reviews.views import code_audits, decisions, home, models, proof, reviews, tiers
 
 urlpatterns: list[Any] = [
     path("", home.home, name="home"),
@@ -37,6 +37,7 @@ urlpatterns: list[Any] = [
     path("reviews/<int:pk>/", reviews.review_detail, name="review_detail"),
     path("reviews/<int:pk>/answers/<slug:key>/", reviews.review_answer, name="review_answer"),
     path("reviews/<int:pk>/decide/", reviews.review_decide, name="review_decide"),
+    path("reviews/<int:pk>/record/", decisions.review_record, name="review_record"),
     path("reviews/<int:pk>/changes/", reviews.review_changes, name="review_changes"),
     path("reviews/<int:pk>/withdraw/", reviews.review_withdraw, name="review_withdraw"),
     path("reviews/<int:pk>/resubmit/", reviews.review_resubmit, name="review_resubmit"),

@@ -74,7 +74,8 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
         model = Approval
         fields = [
             "id", "model_id", "commit_sha", "status", "environment", "use_case", "data_class", "conditions",
-            "manifest_sha256", "approved_at", "expires_at", "status_at", "status_reason",
+            "allowed_environments", "use_cases", "data_classes", "monitoring", "review_by", "fallback", "data_policy",
+            "owner", "manifest_sha256", "approved_at", "expires_at", "status_at", "status_reason",
         ]  # fmt: skip
 
 
@@ -161,6 +162,22 @@ class ChannelDetailSerializer(ChannelSerializer):
 
     class Meta(ChannelSerializer.Meta):
         fields = [*ChannelSerializer.Meta.fields, "moves"]
+
+
+class ChannelThenAnswer(serializers.Serializer[Any]):
+    """What a channel pointed at, at one moment of the past."""
+
+    model_id = serializers.CharField()
+    channel = serializers.CharField()
+    at = serializers.DateTimeField()
+    sentence = serializers.CharField()
+    served = serializers.BooleanField(help_text="Whether its approval let consumers have it then.")
+    commit_sha = serializers.CharField(allow_null=True)
+    move = serializers.JSONField(allow_null=True)
+    approval = serializers.JSONField(
+        allow_null=True, help_text="With its state then, since when, by whom, and why."
+    )
+    evidence = serializers.ListField(child=serializers.JSONField())
 
 
 class MoveInput(serializers.Serializer[Any]):

@@ -166,7 +166,7 @@ def _history(revision: Revision, files: list[Judged]) -> list[dict[str, Any]]:
     ) | FileVerdict.objects.filter(
         revision__model=revision.model_id, path__in=[file.file.path for file in files]
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "at": row.at,
             "by": row.by,

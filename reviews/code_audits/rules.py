@@ -106,7 +106,7 @@ RULES: list[Rule] = [
         "reviews_vote",
         "INSERT",
         "Who audited the code of a revision cannot vote to approve it.",
-        "NEW.decision = 'approved' AND "
+        "NEW.decision IN ('approved', 'approved_with_conditions') AND "
         + _audited(
             "NEW.reviewer_id",
             "(SELECT revision_id FROM reviews_reviewrequest WHERE id = NEW.request_id)",

@@ -15,6 +15,7 @@ from reviews import machines
 from reviews.code_audits.judging import inherit
 from reviews.enums import ReviewStatus
 from reviews.models import ReviewRequest
+from reviews.services.recording import open_for_votes
 from reviews.services.submissions import supersede_older
 
 
@@ -49,7 +50,9 @@ def _open_review(request: ReviewRequest, revision: Revision) -> None:
         request = machines.move(request, "start_checks", actor=None)
     try:
         with transaction.atomic():
-            machines.move(request, "pass_checks", actor=None, revision=revision)
+            request.revision = revision
+            open_for_votes(request)
+            machines.move(request, "pass_checks", actor=None)
     except IntegrityError:  # the database allows one review per revision and environment
         request = machines.lock(request.pk)
         problem = f"{revision} is already under review for {request.environment}. Follow that review instead."

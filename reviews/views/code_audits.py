@@ -55,7 +55,7 @@ def revision_code_verdict(request: HttpRequest, pk: int) -> HttpResponse:
 def revision_code_waiver(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     revision = _revision(actor, pk)
-    form = CodeWaiverForm(request.POST)
+    form = CodeWaiverForm(request.POST, auto_id="id_waiver_%s")
     status = 422
     if form.is_valid():
         given = form.cleaned_data
@@ -128,7 +128,7 @@ def _forms(
             verdict_form.data = data
     if context["state"].label and revision.code_audit != CodeAudit.NOT_APPLICABLE:
         found["why_not_waive"] = _why_not(judging.check_waive, actor, revision)
-        found["waiver_form"] = waiver_form or CodeWaiverForm(initial={"owner": ""})
+        found["waiver_form"] = waiver_form or CodeWaiverForm(auto_id="id_waiver_%s")
         found["end_form"] = ReasonForm(auto_id="id_end_%s")
         found["why_not_end"] = role_against(actor, Action.WAIVE_CODE_AUDIT)
     return found

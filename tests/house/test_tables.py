@@ -36,6 +36,7 @@ MODELS: dict[str, str] = {
     "registry.ChannelMove": "append-only",
     "registry.Evidence": "append-only",
     "registry.RevisionFile": "append-only",
+    "registry.Reminder": "append-only",
     "reviews.Vote": "append-only",
     "reviews.FileVerdict": "append-only",
     "reviews.CodeWaiver": "record",

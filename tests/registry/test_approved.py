@@ -190,7 +190,7 @@ def overdue(world: World) -> None:
             in_review,
             f"?commit_sha={SHA_A}",
             "not_approved",
-            "may not be used: nobody has approved it. See http",
+            "may not be used: nobody has approved it yet: it is in review. See http",
         ),
         (in_review, f"?commit_sha={SHA_C}", "revision_unknown", f"has no revision {SHA_C[:12]} in Assay"),
         (

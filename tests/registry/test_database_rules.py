@@ -281,7 +281,7 @@ def test_approval_cannot_borrow_another_models_revision(world: World) -> None:
     approval = make_approval(world, other)
     approval.pk, approval.revision = None, revision
     approval.manifest_sha256 = revision.manifest_sha256
-    with refused("An approval must be bound to the content of its revision"):
+    with refused():  # for two reasons: the content, and no review of that revision
         Approval.objects.bulk_create([approval])
 
 

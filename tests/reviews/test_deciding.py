@@ -18,6 +18,7 @@ from reviews.checklist import ITEMS
 from reviews.enums import ReviewStatus
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.services.deciding import content_sha256, decide, request_changes, save_answers
+from reviews.services.recording import save_record
 from reviews.services.submissions import supersede_older, withdraw
 from tests.factories import (
     SHA_B,
@@ -43,19 +44,23 @@ def ready(world: World, environment: str = "production", **fields: Any) -> Revie
 
 def test_approval_pins_everything_that_was_decided_on(world: World) -> None:
     review = ready(world)
-    digest = content_sha256(review)
+    save_record(actor=world.reviewer, request_pk=review.pk, record={"conditions": "Not for medical texts."})
+    digest = content_sha256(ReviewRequest.objects.get(pk=review.pk))
+    first = decide(actor=world.reviewer, request_pk=review.pk, decision="approved", seen_sha256=digest)
+    assert (first.status, first.decision) == (ReviewStatus.IN_REVIEW, "") and not Approval.objects.exists()
     decided = decide(
-        actor=world.reviewer,
-        request_pk=review.pk,
-        decision="approved",
-        conditions="Not for medical texts.",
-        seen_sha256=digest,
+        actor=world.security_auditor, request_pk=review.pk, decision="approved", seen_sha256=digest
     )
     approval = Approval.objects.get()
     revision = review.revision
     assert revision and decided.status == ReviewStatus.APPROVED and decided.approval == approval
+    assert (
+        decided.decision == "approved_with_conditions" and decided.decision_by == world.security_auditor.user
+    )
     assert approval.manifest_sha256 == revision.manifest_sha256
-    assert approval.content_sha256 == digest == Vote.objects.get().content_sha256
+    assert {approval.content_sha256, digest} == set(Vote.objects.values_list("content_sha256", flat=True)) | {
+        digest
+    }
     assert (approval.environment, approval.use_case, approval.data_class) == (
         "production",
         review.use_case,
@@ -100,7 +105,7 @@ def test_every_item_must_be_answered_before_an_approval(world: World, key: str) 
 
 @pytest.mark.parametrize("verdict", ["concern", "not_stated"])
 def test_doubt_needs_conditions(world: World, verdict: str) -> None:
-    review = ready(world)
+    review = ready(world, "staging")
     answers = {"license": {"verdict": verdict, "text": "No licence file."}}
     save_answers(actor=world.reviewer, request_pk=review.pk, answers=answers)
     with pytest.raises(
@@ -150,11 +155,12 @@ def test_unaudited_code_cannot_be_approved(world: World) -> None:
 
 @pytest.mark.parametrize("role", sorted(set(Role.values) - {"reviewer"}))
 @pytest.mark.parametrize("decision", ["approved", "rejected"])
-def test_only_reviewers_decide(world: World, role: str, decision: str) -> None:
-    review = ready(world)
+def test_only_reviewers_decide_what_is_of_low_risk(world: World, role: str, decision: str) -> None:
+    review = ready(world, "staging")
     person = make_member(world.team, Role(role))  # somebody else than the submitter, also for that role
-    with pytest.raises(NotAllowed, match="To decide a review you need the role reviewer"):
+    with pytest.raises(NotAllowed) as refusal:
         decide(actor=person, request_pk=review.pk, decision=decision, reason="Because I can")
+    assert refusal.value.code == "role_missing" and "reviewer" in refusal.value.message
 
 
 @pytest.mark.parametrize("status", sorted(set(ReviewStatus.values) - {"in_review", "approved", "rejected"}))
