@@ -26,6 +26,8 @@ from inference.engine.types import EngineLimits
 
 logger = logging.getLogger(__name__)
 
+_PADDED_ROWS, _PACKED_ROWS = 64, 8192
+
 Row = tuple[Job, int]
 # A padding backend looks at so many batches' worth of waiting inputs at once to find like lengths.
 _LOOK_AHEAD = 4
@@ -166,7 +168,7 @@ class _Lane:
         try:
             for batch in plan_batches(
                 [len(job.encodings[i]) for job, i in rows],
-                max_rows=self._limits.max_rows,
+                max_rows=self._limits.max_rows or (_PADDED_ROWS if self._backend.pads else _PACKED_ROWS),
                 token_budget=self._budget.tokens,
                 pads=self._backend.pads,
             ):

@@ -48,7 +48,7 @@ def steps(scene: Scene) -> list[Step]:
 
     def until_live(version: str) -> list[Step]:
         return [
-            step(f"The reviewer answers the eight items about {version}", reviewing.answer_items, version),
+            step(f"The reviewer answers the ten sections about {version}", reviewing.answer_items, version),
             step(f"The reviewer writes the decision record of {version}", reviewing.write_record, version),
             step(f"The reviewer votes for {version}: one vote is not enough", reviewing.first_vote, version),
             step(f"The second reviewer votes, and {version} is approved", reviewing.approve, version),

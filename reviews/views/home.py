@@ -15,7 +15,7 @@ from registry.enums import Role
 from registry.models import Membership
 from registry.services.reminders import ending_soon
 from registry.views.channels import channel_rows
-from reviews.queries import audits_waiting_for, requests_of, sent_back_to, waiting_for
+from reviews.queries import audits_waiting_for, mentions_of, requests_of, sent_back_to, waiting_for
 
 SHOWN = 20
 
@@ -52,6 +52,20 @@ def _waiting(actor: Actor) -> list[dict[str, Any]]:
     ]
 
 
+def _mentions(actor: Actor) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": f"{comment.by.display_name} asks you about {comment.request.model.model_id}",
+            "url": reverse("review_detail", args=[comment.request_id])
+            + (f"#item-{comment.key}" if comment.key else ""),
+            "why": comment.text[:200],
+            "icon": "user",
+            "due": None,
+        }
+        for comment in mentions_of(actor)
+    ]
+
+
 def _ending(actor: Actor) -> list[dict[str, Any]]:
     """Approvals that end or are to be looked at again soon, for those who can ask for a new review or give it."""
     if not actor.has_role(Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN):
@@ -78,7 +92,7 @@ def home(request: HttpRequest) -> HttpResponse:
         queries.channels_of(actor).filter(current__isnull=False).order_by("model__model_id", "name")[:SHOWN]
     )
     context = {
-        "waiting": _waiting(actor) + _ending(actor),
+        "waiting": _mentions(actor) + _waiting(actor) + _ending(actor),
         "live": channel_rows(channels),
         "events": audit.shown(list(queries.events_of(actor).order_by("-seq")[:SHOWN])),
         "is_new_team": not requests_of(actor).exists(),
