@@ -42,6 +42,7 @@ class Worker:
 
     def __init__(self, backends: Sequence[Backend], limits: EngineLimits, name: str) -> None:
         self._limits = limits
+        self.max_rows = limits.max_rows or (_PADDED_ROWS if backends[0].pads else _PACKED_ROWS)
         self._wake = threading.Condition()
         self._queue: deque[Row] = deque()
         self._open = True
@@ -97,7 +98,7 @@ class Worker:
                     return []
                 rows: list[Row] = []
                 room = tokens
-                while self._queue and len(rows) < self._limits.max_rows * _LOOK_AHEAD:
+                while self._queue and len(rows) < self.max_rows * _LOOK_AHEAD:
                     job, i = self._queue[0]
                     if rows and len(job.encodings[i]) > room:
                         break
@@ -168,7 +169,7 @@ class _Lane:
         try:
             for batch in plan_batches(
                 [len(job.encodings[i]) for job, i in rows],
-                max_rows=self._limits.max_rows or (_PADDED_ROWS if self._backend.pads else _PACKED_ROWS),
+                max_rows=self._worker.max_rows,
                 token_budget=self._budget.tokens,
                 pads=self._backend.pads,
             ):
