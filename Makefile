@@ -14,7 +14,7 @@ DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildc
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo up test test-old-clients lint format bench bench-api test-sqlite test-postgres chromium nginx
+.PHONY: help setup demo up test test-old-clients test-ray lint format messages bench bench-api test-sqlite test-postgres chromium nginx
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,6 +41,10 @@ test-postgres: setup
 test-old-clients: setup ## transformers 4.57 and huggingface_hub 0.36 against the Hub endpoint alone (`make test` runs them, too)
 	env -u DATABASE_URL $(PY) -m pytest -n 0 -m old_client tests/gateway/test_old_clients.py
 
+test-ray: setup ## the inference server as a Ray Serve application, in an environment of its own (0.3 GB)
+	@$(PY) -m tools.side_venv var/ray "ray[serve]==2.60.0"
+	env -u DATABASE_URL $(PY) -m pytest -n 0 -m ray tests/server/test_ray.py
+
 lint: setup ## the house's checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,6 +56,11 @@ lint: setup ## the house's checks
 format: setup ## what can be put in order by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+messages: setup ## the words of the pages, collected and compiled (needs gettext)
+	@tools/need 'command -v msgfmt' gettext
+	$(BIN)/python manage.py makemessages -l vi -i ".venv*" -i var -i tests -i "benchmarks*" --no-location --no-wrap --no-obsolete
+	$(BIN)/python manage.py compilemessages -i ".venv*"
 
 bench: setup ## our inference server beside the others, same model, texts and client; QUICK=1 in five minutes
 	@tools/need 'command -v wrk' wrk

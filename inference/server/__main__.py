@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 
-from inference.engine import Backend, ClassifierConfig
+from inference.server.loading import engine_backend
 from inference.server.logs import configure_logging
 from inference.server.running import serve
 from inference.server.settings import SettingsError, read_settings
@@ -26,15 +26,8 @@ def main() -> int:
     # Loading is local anyway; this makes the Hub's client refuse even by mistake.
     os.environ["HF_HUB_OFFLINE"] = "1"
     configure_logging()
-    serve(settings, _load_backend, host=options.host, port=options.port)
+    serve(settings, engine_backend, host=options.host, port=options.port)
     return 0
-
-
-def _load_backend(config: ClassifierConfig) -> Backend:
-    """The engine's loader, found on first use: the probes answer while torch is still being imported."""
-    from inference.engine import load_backend
-
-    return load_backend(config)
 
 
 if __name__ == "__main__":
