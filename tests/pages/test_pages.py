@@ -117,8 +117,7 @@ class Story:
         }
 
 
-@pytest.fixture
-def story(world: World) -> Story:
+def make_story(world: World) -> Story:
     return Story(world)
 
 
