@@ -95,7 +95,7 @@ def _head(request: ReviewRequest, language: str) -> list[str]:
 def _decision(request: ReviewRequest, language: str) -> list[str]:
     told = {name: words[language] for name, words in _WORDS.items()}
     if not (request.decision and request.decision_by and request.decision_at):
-        return ["", f"## {told['decision']}", "", f"{told['undecided']}: {request.get_status_display()}."]
+        return ["", f"## {told['decision']}", "", f"{told['undecided']}: {request.shown_status.label}."]
     by = f"{told['decided']} {_inline(request.decision_by.display_name)}, {request.decision_at:%Y-%m-%d}"
     lines = ["", f"## {told['decision']}", "", f"**{request.get_decision_display()}** {by}."]
     for name, text in (("reason", request.decision_reason), ("conditions", request.conditions)):
