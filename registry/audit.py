@@ -82,6 +82,7 @@ SENTENCES: dict[str, str] = {
     "access.denied": "{actor} was refused: {action}",
     "session.signed_in": "{actor} signed in",
     "session.sign_in_failed": "A sign-in failed",
+    "session.locked_out": "Sign-ins from an address were refused for a while, after too many failures",
     "session.signed_out": "{actor} signed out",
 }
 
