@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from registry import pins
 from registry.actors import Actor
-from registry.enums import OPEN_JOB_STATES, CodeAudit, EvidenceKind
+from registry.enums import OPEN_JOB_STATES, CodeAudit
 from registry.exceptions import Conflict, DomainError, NotAllowed
 from registry.models import Evidence, Job
 from registry.permissions import Action, check
-from reviews.enums import Environment, ReviewStatus, Verdict
+from reviews.enums import ReviewStatus, Verdict
 from reviews.machines import REVIEW
 from reviews.models import Answer, ReviewRequest
+from reviews.policies import gate
 
 FOUR_EYES = "You submitted this model, so somebody else must approve it."
 
@@ -65,23 +66,13 @@ def missing_for_approval(
     if revision.code_audit in (CodeAudit.PENDING, CodeAudit.FAILED):
         missing.append("The repository carries code and its audit has not passed, so it cannot be approved.")
     missing += pins.open_edges(request.team_id, revision.facts)
-    if revision.facts.get("provenance", {}).get("on_default_branch") is False:
-        missing.append(
-            "Its commit is not in the history of the repository's default branch, so nobody knows that its owner stands "
-            "behind it. Submit a commit of the default branch; waivers for such commits do not exist yet."
-        )
     if open_jobs:
         missing.append("A benchmark or an evaluation of this revision is still running.")
-    if request.environment == Environment.PRODUCTION:
-        kinds = {row.kind for row in evidence}
-        if EvidenceKind.BENCHMARK not in kinds:
-            missing.append("Production needs a benchmark of this revision.")
-        if EvidenceKind.EVALUATION not in kinds:
-            missing.append("Production needs a golden-set evaluation of this revision.")
     doubts = [item["title"] for item in request.checklist if _doubt(given.get(item["key"]))]
     if doubts and not conditions.strip():
         missing.append(f"Write the conditions under which it may be used: {', '.join(doubts)} left doubts.")
-    return missing
+    missing += gate.violations_blocking(revision, request, conditions)
+    return list(dict.fromkeys(missing))
 
 
 def _doubt(answer: Answer | None) -> bool:

@@ -9,7 +9,7 @@ from registry.enums import EvidenceKind
 from registry.models import Evidence
 from registry.permissions import Action, can
 from reviews.enums import ReviewStatus
-from reviews.models import ReviewRequest
+from reviews.models import PolicyVersion, ReviewRequest, Waiver
 
 
 def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
@@ -36,3 +36,15 @@ def newest_evidence(revision_ids: list[int]) -> dict[tuple[int, str], Evidence]:
 
 
 BENCHMARK, EVALUATION = EvidenceKind.BENCHMARK, EvidenceKind.EVALUATION
+
+
+def waivers_of(actor: Actor) -> QuerySet[Waiver]:
+    return Waiver.objects.filter(revision__model__team=actor.in_team).select_related(
+        "revision__model", "by", "owner", "ended_by"
+    )
+
+
+def policy_versions_of(actor: Actor) -> QuerySet[PolicyVersion]:
+    return PolicyVersion.objects.filter(policy__team=actor.in_team).select_related(
+        "policy", "author", "state_by"
+    )

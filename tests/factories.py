@@ -208,7 +208,7 @@ def make_revision(
         card_data={"license": "apache-2.0"},
         config={"architectures": ["DistilBertForSequenceClassification"]},
         label_mapping=LABELS if labels is None else labels,
-        facts=facts or {},
+        facts={"provenance": {"on_default_branch": True}, **(facts or {})},
         pipeline_tag="text-classification",
         license="apache-2.0",
         remote_code_sha256=code,

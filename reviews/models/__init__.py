@@ -1,6 +1,17 @@
 """People deciding: requests, answers, votes."""
 
 from reviews.models.attestations import Attestation
+from reviews.models.policies import Policy, PolicyState, PolicyVersion, Waiver
 from reviews.models.requests import CHECKED, Answer, ReviewRequest, Vote
 
-__all__ = ["CHECKED", "Answer", "Attestation", "ReviewRequest", "Vote"]
+__all__ = [
+    "CHECKED",
+    "Answer",
+    "Attestation",
+    "Policy",
+    "PolicyState",
+    "PolicyVersion",
+    "ReviewRequest",
+    "Vote",
+    "Waiver",
+]

@@ -16,6 +16,7 @@ from registry.services.channels import check_reason
 from reviews import attestations, machines, permissions
 from reviews.enums import Decision, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
+from reviews.policies import gate
 
 
 def content_sha256(request: ReviewRequest) -> str:
@@ -132,7 +133,7 @@ def decide(
             conditions=conditions.strip(),
             content_sha256=digest,
             evidence_ids=[row.pk for row in permissions.evidence_of(request)],
-            policy_version=request.checklist_version,
+            policy_version=gate.policies_digest(request.team_id),
         )
         if approve
         else None
@@ -141,7 +142,12 @@ def decide(
         request,
         "approve" if approve else "reject",
         actor=actor,
-        data={"reason": reason.strip(), "content_sha256": digest, "conditions": conditions.strip()},
+        data={
+            "reason": reason.strip(),
+            "content_sha256": digest,
+            "conditions": conditions.strip(),
+            "policies": gate.policies_named(request.team_id),
+        },
         decision=decision,
         decision_at=now,
         decision_by=actor.user,
