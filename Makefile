@@ -14,7 +14,7 @@ DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildc
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo up test test-old-clients lint format bench test-sqlite test-postgres chromium
+.PHONY: help setup demo up test test-old-clients lint format bench bench-api test-sqlite test-postgres chromium nginx
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,7 +29,7 @@ demo: setup ## every process on sample data, and the story of a model's life; EX
 up: setup ## the same services with your own data, against the real Hub
 	@$(PY) -m config.launch up
 
-test: setup chromium lint test-sqlite test-postgres ## all checks and tests, on SQLite and on PostgreSQL
+test: setup chromium nginx lint test-sqlite test-postgres ## all checks and tests, on SQLite and on PostgreSQL
 
 test-sqlite: setup
 	env -u DATABASE_URL $(PYTEST)
@@ -53,8 +53,16 @@ format: setup ## what can be put in order by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## the rate of the approved-revision lookup
-	$(PY) -m benchmarks.api
+bench: setup ## our inference server beside the others, same model, texts and client; QUICK=1 in five minutes
+	@tools/need 'command -v wrk' wrk
+	@$(PY) -m benchmarks.serving $(if $(QUICK),--quick)
+
+bench-api: setup ## the rate of the approved-revision lookup
+	@tools/need 'command -v wrk' wrk
+	@$(PY) -m benchmarks.api
 
 chromium:
 	@tools/need 'command -v chromium || command -v chromium-browser || command -v google-chrome' chromium
+
+nginx:
+	@tools/need 'PATH="$$PATH:/usr/sbin:/sbin" command -v nginx' nginx-light

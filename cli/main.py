@@ -27,7 +27,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    report = options.check(options)
+    report: Report = options.check(options)
     text = FORMATS[options.format](report)
     try:
         sys.stdout.write(text)

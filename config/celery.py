@@ -24,6 +24,11 @@ app.conf.beat_schedule = {
         "schedule": 60,
         "options": {"queue": "short"},
     },
+    "sweep-code-audits": {
+        "task": "reviews.sweep_code_audits",
+        "schedule": 60,
+        "options": {"queue": "short"},
+    },
     "write-checkpoints": {
         "task": "registry.write_checkpoints",
         "schedule": 60,
@@ -35,4 +40,5 @@ app.conf.beat_schedule = {
         "schedule": settings.SCRUB_S,
         "options": {"queue": "cpu"},
     },
+    "collect-garbage": {"task": "registry.collect_garbage", "schedule": 3600, "options": {"queue": "cpu"}},
 }

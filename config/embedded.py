@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
-from config import private_redis, processes
+from config import env, private_redis, processes
 from config.env import BASE_DIR
 from config.supervisor import Supervisor
 
@@ -113,7 +113,7 @@ class Embedded:
         data.mkdir(parents=True, exist_ok=True)
         for folder in ("beat", "tokens", "inference"):
             (data / folder).mkdir(exist_ok=True)
-        self.supervisor = Supervisor(data / "logs")
+        self.supervisor = Supervisor(data / "logs", most_log_bytes=env.read("ASSAY_LOG_MB") * 1024 * 1024)
         self._ports: list[Port] = []
         self._elsewhere: Path | None = None  # the broker's socket folder, when it is not below the data
         self.web_port = self.claim_port(web_port, "the web")

@@ -68,6 +68,12 @@ def acceleration(name: str, value: str) -> str:
     )
 
 
+def store_kind(name: str, value: str) -> str:
+    if value in ("folder", "s3"):
+        return value
+    raise ImproperlyConfigured(f"{name} is {value!r}; write folder or s3.")
+
+
 def folder(name: str, value: str) -> Path:
     path = Path(value)
     return path if path.is_absolute() else BASE_DIR / path
@@ -166,6 +172,31 @@ SETTINGS: dict[str, Setting] = {
             acceleration,
             "The front server sends the bytes of /hub: nginx's internal `/assay-store/` or `sendfile` (docs/hub.md).",
         ),
+        Setting(
+            "ASSAY_STORE",
+            "folder",
+            store_kind,
+            "`folder` or `s3`: where the bytes of models lie (docs/store.md).",
+        ),
+        Setting("ASSAY_S3_BUCKET", "", text, "With s3: the bucket."),
+        Setting(
+            "ASSAY_S3_ENDPOINT", "", text, "With s3: address of a server that is not Amazon's, as https://…"
+        ),
+        Setting("ASSAY_S3_REGION", "", text, "With s3: the region."),
+        Setting("ASSAY_S3_PREFIX", "", text, "With s3: where in the bucket, as assay/; empty is all of it."),
+        Setting("ASSAY_S3_ACCESS_KEY", "", text, "With s3: access key id; empty is the machine's own role."),
+        Setting(
+            "ASSAY_S3_SECRET_KEY", "", text, "With s3: its secret, better through ASSAY_S3_SECRET_KEY_FILE."
+        ),
+        Setting(
+            "ASSAY_S3_TIMEOUT_S", "10", integer, "Seconds without an answer before the bucket counts as down."
+        ),
+        Setting(
+            "ASSAY_S3_CACHE_MB", "51200", integer, "With s3: largest folder of local verified copies, in MiB."
+        ),
+        Setting(
+            "ASSAY_STORE_GC_H", "24", integer, "Hours until a stored file that no revision uses is deleted."
+        ),
         Setting("ASSAY_SCRUB_S", "3600", integer, "Seconds between scrubs, which re-hash stored files."),
         Setting("ASSAY_SCRUB_BUDGET_S", "60", integer, "Seconds that one scrub may re-hash."),
         Setting("ASSAY_JOB_LEASE_S", "60", integer, "Seconds a worker owns a job without a heartbeat."),
@@ -198,6 +229,12 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("ASSAY_COOKIE_SECURE", "", text, "true or false; empty follows the mode (production: true)."),
         Setting("ASSAY_LOG_LEVEL", "INFO", text, "Level of the log (DEBUG, INFO, WARNING, ERROR)."),
+        Setting(
+            "ASSAY_LOG_MB",
+            "20",
+            integer,
+            "Size at which the embedded set-up sets a log file aside, in MiB; three old ones are kept. 0 is never.",
+        ),
     )
 }
 

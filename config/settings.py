@@ -11,7 +11,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from config import env
+from config import env, store_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -228,6 +228,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ReviewStatus": "reviews.enums.ReviewStatus",
         "JobState": "registry.enums.JobState",
         "Decision": "reviews.enums.Decision",
+        "Environment": "reviews.enums.Environment",
+        "DataClass": "reviews.enums.DataClass",
+        "Tier": "reviews.tiers.CHOICES",
+        "FileMark": "reviews.enums.FileMark",
+        "AnswerVerdict": "reviews.enums.Verdict",
     },
 }
 
@@ -280,9 +285,17 @@ MAX_REVISION_BYTES: int = env.read("ASSAY_MAX_REVISION_MB") * 1024 * 1024
 MAX_FILES: int = env.read("ASSAY_MAX_FILES")
 INSPECTION_TIMEOUT_S: int = env.read("ASSAY_INSPECTION_TIMEOUT_S")
 INSPECTION_MEMORY_MB: int = env.read("ASSAY_INSPECTION_MEMORY_MB")
+# How the review of a revision without an approval stands, for the sentence that consumers read (registry/consumption.py).
+WHY_NOT_APPROVED = "reviews.refusals.why_not_approved"
 # Functions of the upper floors that intake calls with a revision's verified files (registry/probes.py).
 INSPECTION_PROBES = ["inference.probing.tokenizer"]
-STORE_DIR = DATA_DIR / "store"
+STORE_S3: dict[str, str] = store_settings.s3_options()
+STORE_S3_PREFIX: str = store_settings.s3_prefix()
+STORE_S3_TIMEOUT_S: int = max(1, env.read("ASSAY_S3_TIMEOUT_S"))
+STORE_CACHE_BYTES: int = env.read("ASSAY_S3_CACHE_MB") * 1024 * 1024
+STORE_GC_H: int = store_settings.grace_hours(JOB_TIMEOUT_S)
+# In a bucket's set-up this is the folder of its verified copies, and may be deleted while nothing runs.
+STORE_DIR = DATA_DIR / ("store-cache" if STORE_S3 else "store")
 SIGNING_KEY: Path | None = env.read("ASSAY_SIGNING_KEY")
 MODEL_SIGNING_KEY: Path | None = env.read("ASSAY_MODEL_SIGNING_KEY")
 KEYS_DIR = DATA_DIR / "keys"

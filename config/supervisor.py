@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from config.log_files import set_aside
+
 GRACE_S = 25.0
 TAIL_LINES = 25
 _PR_SET_PDEATHSIG = 1
@@ -59,14 +61,15 @@ class Child:
 class Supervisor:
     """Owns its children until `stop`. Not thread-safe: one thread starts, checks and stops."""
 
-    def __init__(self, logs: Path) -> None:
-        self.logs = logs
+    def __init__(self, logs: Path, *, most_log_bytes: int = 0) -> None:
+        self.logs, self.most_log_bytes = logs, most_log_bytes
         self.children: dict[str, Child] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Child:
         """Starts a process that should go on until `stop`; its output goes to `<logs>/<name>.log`."""
         log = self.logs / f"{name}.log"
+        set_aside(log, self.most_log_bytes)
         with log.open("ab") as output:
             start = output.tell()
             popen = subprocess.Popen(
@@ -87,6 +90,7 @@ class Supervisor:
     ) -> str:
         """Runs a process to its end and returns its stdout; stderr goes to its log. Raises ProcessDied."""
         log = self.logs / f"{name}.log"
+        set_aside(log, self.most_log_bytes)
         with log.open("ab") as errors:
             start = errors.tell()
             popen = subprocess.Popen(
@@ -115,8 +119,10 @@ class Supervisor:
         return output.decode("utf-8", "replace")
 
     def check(self) -> None:
-        """Raises ProcessDied when one of the children has ended."""
+        """Raises ProcessDied when one of the children has ended. Sets logs aside that have grown too large."""
         for child in self.children.values():
+            if set_aside(child.log, self.most_log_bytes):
+                child.log_start = 0
             code = child.popen.poll()
             if code is not None:
                 raise ProcessDied(

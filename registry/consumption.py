@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from registry import hot_path
+from registry import hot_path, remote_code
 from registry.actors import Actor
 from registry.canonical import sha256_json
 from registry.enums import SERVED_STATUSES, ApprovalStatus
@@ -34,8 +36,17 @@ def living(rows: QuerySet[Approval]) -> QuerySet[Approval]:
 HEAVY = ("revision__card_text", "revision__card_data", "revision__findings")
 
 
-def _rows(actor: Actor, model_id: str) -> QuerySet[Approval]:
-    rows = Approval.objects.filter(served(), model__team=actor.team, model__model_id=model_id).defer(*HEAVY)
+def _rows(actor: Actor, model_id: str, commit_sha: str = "") -> QuerySet[Approval]:
+    rows = Approval.objects.filter(served()).defer(*HEAVY)
+    if commit_sha:
+        # The revision first, over its unique index: joined the other way round, every approval of the model is read.
+        rows = rows.filter(
+            revision__in=Revision.objects.filter(
+                model__team=actor.team, model__model_id=model_id, commit_sha=commit_sha
+            ).values("pk")
+        )
+    else:
+        rows = rows.filter(model__team=actor.team, model__model_id=model_id)
     return rows.select_related("model", "revision", "approved_by", "submitted_by")
 
 
@@ -45,7 +56,7 @@ def approved(actor: Actor, model_id: str, channel: str = "", commit_sha: str = "
     Raises NotFound with the reason a person understands, Conflict when the answer would be a guess.
     """
     if commit_sha:
-        rows = _rows(actor, model_id).filter(revision__commit_sha=commit_sha)
+        rows = _rows(actor, model_id, commit_sha)
         # "active" sorts before "deprecated": a commit approved twice is served by its better approval.
         if found := rows.order_by("status", "-approved_at").first():
             return found, ""
@@ -93,7 +104,7 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
                 code="revision_unknown",
             )
         last = Approval.objects.filter(revision=revision).order_by("-approved_at").first()
-        state = f"its approval is {_state(last)}" if last else "nobody has approved it"
+        state = f"its approval is {_state(last)}" if last else _never_approved(revision)
         return NotFound(
             f"{model_id}@{commit_sha[:7]} may not be used: {state}. See {settings.PUBLIC_URL}/revisions/{revision.pk}/.",
             code="not_approved",
@@ -121,6 +132,12 @@ def _why_not(actor: Actor, model_id: str, *, channel: str = "", commit_sha: str 
     )
 
 
+def _never_approved(revision: Revision) -> str:
+    """How its review stands, which the floor above knows."""
+    ask: Callable[[Revision], str] = import_string(settings.WHY_NOT_APPROVED)
+    return ask(revision) or "nobody has approved it"
+
+
 def _state(approval: Approval) -> str:
     """`revoked: the reason that was given`; an approval past its date reads as expired before the clock's job notes it."""
     if approval.status in SERVED_STATUSES:
@@ -143,7 +160,11 @@ def approval_payload(approval: Approval, channel: str) -> dict[str, Any]:
         "task": revision.pipeline_tag,
         "max_length": max_length_of(revision),
         "license": revision.license,
-        "trust_remote_code": approval.remote_code_sha256 is not None,
+        "trust_remote_code": approval.remote_code_sha256 is not None and remote_code.allowed(revision),
+        "code_audit": {
+            **remote_code.answer(revision, approval.remote_code_sha256),
+            **({"url": remote_code.page_of(revision)} if approval.remote_code_sha256 else {}),
+        },
         "approval": {
             "id": approval.pk,
             "status": approval.status,
@@ -206,7 +227,11 @@ def serving_manifest() -> dict[str, Any]:
                 "manifest_sha256": revision.manifest_sha256,
                 "task": revision.pipeline_tag,
                 "max_length": max_length_of(revision),
-                "files": [f for f in files.get(revision.pk, []) if f["path"] not in quarantined],
+                "files": [
+                    f
+                    for f in files.get(revision.pk, [])
+                    if f["path"] not in quarantined and not remote_code.withheld(revision, f["path"])
+                ],
             }
         )
     blocked = _blocked()

@@ -23,6 +23,7 @@ class Role(models.TextChoices):
     SUBMITTER = "submitter", "Submitter"
     REVIEWER = "reviewer", "Reviewer"
     SECURITY_AUDITOR = "security_auditor", "Security auditor"
+    LEGAL = "legal_reviewer", "Legal reviewer"
     RELEASE_MANAGER = "release_manager", "Release manager"
     ADMIN = "admin", "Admin"
     AUDITOR = "auditor", "Auditor"

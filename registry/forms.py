@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
 
+from registry import history
 from registry.enums import Scope
+from registry.exceptions import InvalidInput
 from registry.models import Approval
 
 
@@ -49,6 +52,18 @@ class RollbackForm(TargetForm):
         widget=forms.Textarea({"rows": 3}),
         help_text="What went wrong, in a few words.",
     )
+
+
+class MomentForm(forms.Form):
+    at = forms.CharField(
+        label="Date and time (UTC)", max_length=40, widget=forms.DateTimeInput({"type": "datetime-local"})
+    )
+
+    def clean_at(self) -> datetime:
+        try:
+            return history.parse_moment(self.cleaned_data["at"])
+        except InvalidInput as error:
+            raise forms.ValidationError(error.message) from error
 
 
 class ReasonForm(forms.Form):

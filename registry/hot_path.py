@@ -22,7 +22,10 @@ _APPROVAL = (
     "id", "status", "environment", "use_case", "data_class", "conditions", "manifest_sha256", "remote_code_sha256",
     "evidence_ids", "approved_at", "expires_at", "revision_id", "model_id",
 )  # fmt: skip
-_REVISION = ("id", "model_id", "commit_sha", "label_mapping", "pipeline_tag", "license", "config", "facts")
+_REVISION = (
+    "id", "model_id", "commit_sha", "label_mapping", "pipeline_tag", "license", "config", "facts",
+    "code_audit", "code_waived_until",
+)  # fmt: skip
 _MODEL = ("id", "team_id", "model_id")
 
 
@@ -70,8 +73,8 @@ def _part(model: Any, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
     for name, value in zip(names, values, strict=True):
         if name in ("evidence_ids", "label_mapping", "config", "facts"):
             value = _json(value)
-        elif name.endswith("_at"):
-            value = _moment(value)
+        elif name.endswith(("_at", "_until")):
+            value = None if value is None else _moment(value)
         elif name.startswith("is_"):
             value = bool(value)
         read[name] = value

@@ -57,20 +57,21 @@ def inspect_in_child(
     Raises InvalidInput with the inspectors' sentence, JobFailed when the child crashed or met a limit, and
     IntegrityFailure when a blob is not a plain file.
     """
-    listed = {}
-    for path, (sha256, size) in files.items():
-        store.open_blob(sha256).close()
-        listed[path] = {"blob_path": str(store.path_of(sha256)), "size": size, "sha256": sha256}
-    order = {
-        "model_id": model_id,
-        "files": listed,
-        "approved_labels": approved_labels,
-        "limits": {
-            "memory_bytes": settings.INSPECTION_MEMORY_MB * 1024 * 1024,
-            "cpu_s": settings.INSPECTION_TIMEOUT_S,
-        },
-    }
-    said = _ask(json.dumps(order).encode())
+    with store.local_paths(sha256 for sha256, _ in files.values()) as held:
+        listed = {
+            path: {"blob_path": str(held[sha256]), "size": size, "sha256": sha256}
+            for path, (sha256, size) in files.items()
+        }
+        order = {
+            "model_id": model_id,
+            "files": listed,
+            "approved_labels": approved_labels,
+            "limits": {
+                "memory_bytes": settings.INSPECTION_MEMORY_MB * 1024 * 1024,
+                "cpu_s": settings.INSPECTION_TIMEOUT_S,
+            },
+        }
+        said = _ask(json.dumps(order).encode())
     if "refused" in said:
         raise InvalidInput(str(said["refused"]["message"])[:1000], code=str(said["refused"]["code"])[:60])
     result = said.get("result")

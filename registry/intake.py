@@ -5,7 +5,7 @@ Runs in a worker. Nothing of the repository is executed or loaded; a child proce
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -46,7 +46,7 @@ def run(running: Running) -> None:
         with running.publish() as ended:
             ended.revision = known
         return
-    kept: list[str] = []
+    kept: dict[str, store.Stored] = {}
     try:
         held = download(running, found, kept)
         running.step("inspect")
@@ -58,9 +58,9 @@ def run(running: Running) -> None:
         with running.publish() as ended:
             ended.revision = record(running, model, found, requested, held, content)
     except BaseException:
-        for sha256 in kept:
-            if not Blob.objects.filter(pk=sha256).exists():
-                store.discard(sha256)
+        for stored in kept.values():
+            if not Blob.objects.filter(pk=stored.sha256).exists():
+                store.discard(stored)
         raise
 
 
@@ -94,8 +94,8 @@ def check_identity(model: RegisteredModel, found: HubRevision) -> None:
         )
 
 
-def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held]:
-    """Every file into the store, each checked against what the Hub declared. `kept` collects digests for clean-up."""
+def download(running: Running, found: HubRevision, kept: dict[str, store.Stored]) -> list[Held]:
+    """Every file into the store, each checked against what the Hub declared. `kept` collects what clean-up may take."""
     held, done = [], 0
     for file in found.files:
         running.step("download", done, found.total_size)
@@ -116,7 +116,7 @@ def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held
             raise IntegrityFailure(
                 f"{file.path}: {error.message} Nothing was kept.", code=error.code
             ) from error
-        kept.append(stored.sha256)
+        keep(kept, stored)
         same = stored.sha256 == file.lfs_sha256 if file.lfs_sha256 else stored.git_oid == file.git_oid
         if not same:
             raise IntegrityFailure(
@@ -128,6 +128,14 @@ def download(running: Running, found: HubRevision, kept: list[str]) -> list[Held
         done += file.size
     running.step("download", found.total_size, found.total_size)
     return held
+
+
+def keep(kept: dict[str, store.Stored], stored: store.Stored) -> None:
+    """Remembers what this intake put; a file that the repository holds twice is put twice, and is still its own."""
+    before = kept.get(stored.sha256)
+    if before and before.replaced is None and before.mark == stored.replaced:
+        stored = replace(stored, replaced=None)
+    kept[stored.sha256] = stored
 
 
 def inspect(running: Running, model: RegisteredModel, found: HubRevision, held: list[Held]) -> Content:

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 from django.conf import settings
 
-from registry import checkpoints, consumption, probes, signing
+from registry import checkpoints, consumption, probes, remote_code, signing
 from registry.actors import Actor
 from registry.canonical import canonical_json
-from registry.enums import CodeAudit, EvidenceKind
+from registry.enums import EvidenceKind
 from registry.exceptions import InvalidInput
 from registry.hub import check_model_id
 from registry.models import Approval, Evidence, Revision, RevisionFile
@@ -69,7 +69,6 @@ def _entry(approval: Approval, channel: str) -> dict[str, Any]:
     revision = approval.revision
     facts = revision.facts if isinstance(revision.facts, dict) else {}
     tokenizer = facts.get("tokenizer", {})
-    code = approval.remote_code_sha256
     return {
         "model": {
             "model_id": approval.model.model_id,
@@ -103,11 +102,7 @@ def _entry(approval: Approval, channel: str) -> dict[str, Any]:
             "conditions": approval.conditions,
             "receipt": checkpoints.receipt_of(approval),
         },
-        "trust_remote_code": {
-            "allowed": code is not None and revision.code_audit in (CodeAudit.PASSED, CodeAudit.WAIVED),
-            "verdict": str(revision.code_audit),
-            "digest": code,
-        },
+        "trust_remote_code": remote_code.answer(revision, approval.remote_code_sha256),
         "review_url": f"{settings.PUBLIC_URL}/revisions/{revision.pk}/",
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.http import (
@@ -126,12 +126,23 @@ def _not_allowed(request: HttpRequest, verbs: list[str], *, is_api: bool) -> Htt
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
-    target = f"{reverse(settings.LOGIN_URL)}?{urlencode({'next': request.get_full_path()})}"
+    back = request.get_full_path()
+    if request.headers.get("HX-Request"):
+        back = _page_of(request) or back
+    target = f"{reverse(settings.LOGIN_URL)}?{urlencode({'next': back})}"
     if request.headers.get("HX-Request"):
         response = HttpResponse(status=401)
         response["HX-Redirect"] = target
         return response
     return HttpResponseRedirect(target)
+
+
+def _page_of(request: HttpRequest) -> str:
+    """The page that a person looks at while htmx asks for a part of it; empty for another site's, or none."""
+    page = urlsplit(request.headers.get("HX-Current-URL", ""))
+    if page.netloc != request.get_host():
+        return ""
+    return page.path + (f"?{page.query}" if page.query else "")
 
 
 def _refused(request: HttpRequest, reason: str) -> HttpResponse:

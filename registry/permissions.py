@@ -17,6 +17,8 @@ class Action(StrEnum):
     SUBMIT_MODEL = "submit a model"
     ANSWER_REVIEW = "answer a review"
     DECIDE_REVIEW = "decide a review"
+    JUDGE_CODE = "audit the code of a model"
+    WAIVE_CODE_AUDIT = "waive a code audit"
     ADD_GOLDEN_SET = "add a golden set"
     RUN_MEASUREMENT = "run a benchmark or an evaluation"
     CANCEL_JOB = "cancel a run"
@@ -44,8 +46,11 @@ _EVERYBODY = tuple(Role)
 
 GRANTS: dict[Action, Grant] = {
     Action.SUBMIT_MODEL: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.ADMIN),
-    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
-    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER),
+    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.LEGAL),
+    # Whose vote a request asks for depends on its risk tier: reviews/votes.py.
+    Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.LEGAL),
+    Action.JUDGE_CODE: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR),
+    Action.WAIVE_CODE_AUDIT: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR, Role.ADMIN),
     Action.ADD_GOLDEN_SET: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.ADMIN),
     Action.RUN_MEASUREMENT: _grant(
         Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN

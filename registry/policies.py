@@ -22,9 +22,10 @@ def check_channel_target(channel: Channel, approval: Approval) -> None:
         )
     if approval.expires_at <= timezone.now():
         raise Conflict(f"The approval of {where} has expired. Submit it for a new review.", code="expired")
-    if channel.name == "production" and approval.environment != "production":
+    allowed = approval.allowed_environments or [approval.environment]
+    if channel.name == "production" and "production" not in allowed:
         raise Conflict(
-            f"{where} was approved for {approval.environment} only. Submit it for production first.",
+            f"{where} was approved for {' and '.join(allowed)} only. Submit it for production first.",
             code="wrong_environment",
         )
     if channel.current_id == approval.pk:

@@ -2,12 +2,16 @@
 
 Folder layout: `<store>/ab/cd/<sha256>`, mode 0444. Writes go through a temporary file, fsync and rename, so that a crash
 leaves either the whole file or nothing. Readers get bytes that were re-hashed, or IntegrityFailure.
+
+With ASSAY_STORE=s3 the bucket (`registry/store_s3.py`) is the store, and this folder holds verified copies of what was used
+last: whoever reads a blob gets a local file in both. `registry/store_cache.py` keeps it below its size. docs/store.md.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -17,15 +21,19 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
 
+from registry import store_cache, store_s3
 from registry.exceptions import IntegrityFailure, InvalidInput
 
 CHUNK = 1024 * 1024
+
+
+Mark = tuple[int, int]  # inode, time of last write
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,9 @@ class Stored:
     sha256: str
     size: int
     git_oid: str  # what git would call the same bytes as a blob
+    # This writing of the file, and the one that it replaced: what `discard` needs to leave other people's alone.
+    mark: Mark | None = field(default=None, compare=False)
+    replaced: Mark | None = field(default=None, compare=False)
 
 
 def root() -> Path:
@@ -89,14 +100,46 @@ def put(chunks: Iterable[bytes], *, size: int, sha256: str = "") -> Stored:
                 raise IntegrityFailure("The bytes received are not the ones asked for.", code="wrong_bytes")
             file.flush()
             os.fsync(file.fileno())
-        target = path_of(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.chmod(0o444)
-        temporary.replace(target)
-        _sync_folder(target.parent)
+        if settings.STORE_S3:
+            store_s3.upload(temporary, digest, size)
+        mark, replaced = _place(temporary, digest)
     finally:
         temporary.unlink(missing_ok=True)
-    return Stored(digest, size, git.hexdigest())
+    if settings.STORE_S3:
+        store_cache.used(root(), digest)
+        store_cache.shrink(root())
+    return Stored(digest, size, git.hexdigest(), mark, replaced)
+
+
+def _place(temporary: Path, sha256: str) -> tuple[Mark, Mark | None]:
+    target = path_of(sha256)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary.chmod(0o444)
+    with _alone():
+        replaced, mark = _mark_of(target), _mark_of(temporary)
+        temporary.replace(target)
+    _sync_folder(target.parent)
+    assert mark is not None
+    return mark, replaced
+
+
+def _mark_of(path: Path) -> Mark | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """For a moment nobody else, in any process, puts a file in place or takes one away."""
+    descriptor = os.open(root(), os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -108,11 +151,53 @@ def _sync_folder(folder: Path) -> None:
 
 
 def open_blob(sha256: str) -> IO[bytes]:
-    """Opens a blob without following links.
+    """Opens a blob without following links, in a bucket after fetching a verified copy when there is none.
 
     Raises IntegrityFailure; its detail `found` says what lies there: "nothing", "no_file" (a link, a folder, a pipe) or
     "unreadable" (the system could not open it just now, which says nothing of the bytes).
     """
+    if settings.STORE_S3:
+        try:
+            file = _open_local(sha256)
+        except IntegrityFailure as failure:
+            if failure.details["found"] == "unreadable":
+                raise
+            _fetch(sha256)
+            file = _open_local(sha256)
+        store_cache.used(root(), sha256)
+        return file
+    return _open_local(sha256)
+
+
+def _fetch(sha256: str) -> None:
+    """Copies an object into the folder, hashing on the way. Raises IntegrityFailure as `open_blob` and `verified` do."""
+    with _one_at_a_time(f"fetch {sha256}"):
+        with contextlib.suppress(IntegrityFailure):
+            _open_local(sha256).close()
+            return  # somebody else fetched it while this one waited
+        chunks = store_s3.read(sha256)
+        if chunks is None:
+            raise _not_served(sha256, "nothing")
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            path_of(sha256).unlink()  # a link, a pipe: what lies in the way of a copy
+        folder = _workplace("tmp")
+        handle, name = tempfile.mkstemp(dir=folder)
+        try:
+            hashed = hashlib.sha256()
+            with os.fdopen(handle, "wb") as file:
+                for chunk in chunks:
+                    hashed.update(chunk)
+                    file.write(chunk)
+            if hashed.hexdigest() != sha256:
+                raise _not_served(sha256, "wrong")
+            _place(Path(name), sha256)
+        finally:
+            Path(name).unlink(missing_ok=True)
+        store_cache.used(root(), sha256)
+        store_cache.shrink(root())
+
+
+def _open_local(sha256: str) -> IO[bytes]:
     try:
         # O_NONBLOCK: opening a named pipe would wait for ever for somebody to write into it.
         file = os.fdopen(os.open(path_of(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
@@ -148,8 +233,35 @@ def _not_served(sha256: str, found: str) -> IntegrityFailure:
 def verified(sha256: str, size: int) -> IO[bytes]:
     """Opens a blob, re-hashes it through the same descriptor, and rewinds it.
 
-    Raises IntegrityFailure on any other bytes (detail `found` is "wrong") and as `open_blob` does.
+    Raises IntegrityFailure on any other bytes (detail `found` is "wrong") and as `open_blob` does. A damaged copy of an
+    object is not the object's damage: it is thrown away and fetched again, once.
     """
+    try:
+        return _verified(sha256, size)
+    except IntegrityFailure as failure:
+        if not settings.STORE_S3 or failure.details.get("found") != "wrong":
+            raise
+        path_of(sha256).unlink(missing_ok=True)
+        return _verified(sha256, size)
+
+
+def check(sha256: str, size: int) -> None:
+    """Re-hashes what the store itself holds, in a bucket the object and not our copy of it. Raises as `verified` does."""
+    if not settings.STORE_S3:
+        verified(sha256, size).close()
+        return
+    chunks = store_s3.read(sha256)
+    if chunks is None:
+        raise _not_served(sha256, "nothing")
+    digest, length = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        length += len(chunk)
+    if digest.hexdigest() != sha256 or length != size:
+        raise _not_served(sha256, "wrong")
+
+
+def _verified(sha256: str, size: int) -> IO[bytes]:
     file = open_blob(sha256)
     digest, length = hashlib.sha256(), 0
     while chunk := file.read(CHUNK):
@@ -184,9 +296,7 @@ def verified_once(sha256: str, size: int) -> IO[bytes]:
     if _known.get(sha256) == _print_of(file):
         return file
     file.close()
-    with _guard:
-        lock = _hashing.setdefault(sha256, threading.Lock())
-    with lock:
+    with _one_at_a_time(sha256):
         file = open_blob(sha256)
         before = _print_of(file)
         if _known.get(sha256) == before:
@@ -201,6 +311,11 @@ def verified_once(sha256: str, size: int) -> IO[bytes]:
         return file
 
 
+def _one_at_a_time(name: str) -> threading.Lock:
+    with _guard:
+        return _hashing.setdefault(name, threading.Lock())
+
+
 def forget() -> None:
     """Empties this process's memory of re-hashed blobs, as a new process has it."""
     _known.clear()
@@ -208,15 +323,72 @@ def forget() -> None:
 
 def set_aside(sha256: str) -> None:
     """Moves what lies under a digest and does not have it to `<store>/damaged/`: no reader can meet it any more."""
+    if settings.STORE_S3:
+        store_s3.set_aside(sha256)
+        path_of(sha256).unlink(missing_ok=True)
+        return
     folder = root() / "damaged"
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         path_of(sha256).rename(folder / f"{sha256}.{time.time_ns()}")
 
 
-def discard(sha256: str) -> None:
-    """Removes a blob that no revision uses (a failed intake's)."""
-    path_of(sha256).unlink(missing_ok=True)
+def discard(stored: Stored) -> bool:
+    """Removes what a failed intake put, when it was new then and nobody put the same bytes since. True when it is gone.
+
+    Everything else is left to `collect`: another intake may have found the file there and not have recorded it yet. A
+    bucket cannot tell whether that happened, so there all of it is left.
+    """
+    if settings.STORE_S3 or stored.replaced is not None:
+        return False
+    path = path_of(stored.sha256)
+    with _alone():
+        if stored.mark is None or _mark_of(path) != stored.mark:
+            return False
+        path.unlink()
+    return True
+
+
+def blobs() -> Iterator[tuple[str, float]]:
+    """(digest, when it was last put) of everything stored."""
+    if settings.STORE_S3:
+        yield from store_s3.blobs()
+        return
+    for path in root().glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+        with contextlib.suppress(FileNotFoundError):
+            yield path.name, path.lstat().st_mtime
+
+
+def delete_older(sha256: str, before: float) -> bool:
+    """Deletes a blob that nobody put since `before` (seconds since 1970); for garbage collection only."""
+    path = path_of(sha256)
+    if settings.STORE_S3:
+        if deleted := store_s3.delete_older(sha256, before):
+            path.unlink(missing_ok=True)
+        return deleted
+    with _alone(), contextlib.suppress(FileNotFoundError):
+        if path.lstat().st_mtime < before:
+            path.unlink()
+            return True
+    return False
+
+
+@contextmanager
+def local_paths(sha256s: Iterable[str]) -> Iterator[dict[str, Path]]:
+    """Paths that a child process may open while this lasts: links of its own, where copies may be evicted meanwhile."""
+    if not settings.STORE_S3:
+        wanted = set(sha256s)
+        for sha256 in wanted:
+            open_blob(sha256).close()
+        yield {sha256: path_of(sha256) for sha256 in wanted}
+        return
+    with tempfile.TemporaryDirectory(dir=_workplace("snapshots")) as name:
+        held = {}
+        for sha256 in set(sha256s):
+            open_blob(sha256).close()
+            held[sha256] = Path(name) / sha256
+            os.link(path_of(sha256), held[sha256])
+        yield held
 
 
 def safe_path(path: str) -> str:

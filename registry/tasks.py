@@ -37,3 +37,8 @@ def heal_blob(sha256: str) -> str:
 @shared_task(name="registry.scrub_store")
 def scrub_store() -> dict[str, int]:
     return integrity.scrub(settings.SCRUB_BUDGET_S)
+
+
+@shared_task(name="registry.collect_garbage")
+def collect_garbage() -> dict[str, int]:
+    return integrity.collect()

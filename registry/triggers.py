@@ -57,6 +57,17 @@ RULES: list[Rule] = [
         "NOT EXISTS (SELECT 1 FROM registry_approval a JOIN registry_channel c ON c.model_id = a.model_id "
         "WHERE a.id = NEW.to_approval_id AND c.id = NEW.channel_id AND a.status = 'active')",
     ),
+    Rule(
+        "registry_channelmove_production",
+        "registry_channelmove",
+        "INSERT",
+        "The channel production moves to approvals that allow production only.",
+        "EXISTS (SELECT 1 FROM registry_channel WHERE id = NEW.channel_id AND name = 'production') "
+        "AND NOT EXISTS (SELECT 1 FROM registry_approval a WHERE a.id = NEW.to_approval_id "
+        "AND (CAST(a.allowed_environments AS TEXT) LIKE '%\"production\"%' "
+        "OR (CAST(a.allowed_environments AS TEXT) = '[]' AND a.environment = 'production')))",
+    ),
+    *append_only("registry_reminder", "A reminder"),
     # `current` is what consumers read: setting it without a move would be a release that no history shows.
     Rule(
         "registry_channel_follows",
@@ -92,8 +103,10 @@ RULES: list[Rule] = [
     Rule(
         "registry_revision_immutable",
         "registry_revision",
-        "UPDATE OF model_id, commit_sha, manifest_sha256, total_size, card_text, card_sha256, config, label_mapping, "
-        "remote_code_sha256",
+        # Everything but code_audit and code_waived_until, which follow the code audit (reviews/triggers.py).
+        "UPDATE OF model_id, commit_sha, requested_revision, manifest_sha256, total_size, card_text, card_data, "
+        "card_sha256, config, label_mapping, facts, findings, pipeline_tag, library_name, license, remote_code_sha256, "
+        "committed_at, created_at",
         "What was found at a commit cannot be changed.",
     ),
     Rule(
@@ -107,7 +120,8 @@ RULES: list[Rule] = [
         "registry_approval",
         "UPDATE OF model_id, revision_id, environment, use_case, data_class, conditions, manifest_sha256, "
         "remote_code_sha256, content_sha256, evidence_ids, policy_version, submitted_by_id, approved_by_id, "
-        "approved_at, expires_at",
+        "approved_at, expires_at, owner, allowed_environments, use_cases, data_classes, review_by, monitoring, "
+        "rollback_approval_id, rollback_target, fallback, data_policy",
         "What was approved cannot be changed: a new decision is a new review.",
     ),
     Rule(
@@ -124,7 +138,8 @@ RULES: list[Rule] = [
         "NOT EXISTS (SELECT 1 FROM registry_revision r WHERE r.id = NEW.revision_id AND r.model_id = NEW.model_id "
         "AND r.manifest_sha256 = NEW.manifest_sha256 "
         "AND COALESCE(r.remote_code_sha256, '') = COALESCE(NEW.remote_code_sha256, '') "
-        "AND r.code_audit IN ('not_applicable', 'passed', 'waived'))",
+        "AND r.code_audit IN ('not_applicable', 'passed', 'waived') "
+        "AND COALESCE(r.code_waived_until > NEW.approved_at, TRUE))",
     ),
     Rule(
         "registry_approval_final",

@@ -38,10 +38,23 @@ class Verdict(models.TextChoices):
     NOT_STATED = "not_stated", "The card does not say"
 
 
-class Decision(models.TextChoices):
-    APPROVED = "approved", "Approved"
-    REJECTED = "rejected", "Rejected"
+class FileMark(models.TextChoices):
+    """The verdict on one file of code."""
 
+    PASSED = "passed", "Passed"
+    FAILED = "failed", "Failed"
+
+
+class Decision(models.TextChoices):
+    """What a vote says; the first three are also what a request can end with."""
+
+    APPROVED = "approved", "Approved"
+    APPROVED_WITH_CONDITIONS = "approved_with_conditions", "Approved with conditions"
+    REJECTED = "rejected", "Rejected"
+    NEEDS_LEGAL_REVIEW = "needs_legal_review", "Needs legal review"
+
+
+APPROVALS = (Decision.APPROVED, Decision.APPROVED_WITH_CONDITIONS)
 
 OPEN_STATUSES = (
     ReviewStatus.DRAFT,

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from reviews.enums import DataClass, Environment, Verdict
+from reviews.enums import DataClass, Environment, FileMark, Verdict
 
 
 class SubmitForm(forms.Form):
@@ -85,3 +85,26 @@ class PolicyForm(forms.Form):
         widget=forms.Textarea({"rows": 28, "class": "mono", "spellcheck": "false", "autocomplete": "off", "wrap": "off"}),
     )  # fmt: skip
     seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+
+class FileVerdictForm(forms.Form):
+    path = forms.CharField(max_length=500, strip=False, widget=forms.HiddenInput)
+    sha256 = forms.CharField(max_length=64, widget=forms.HiddenInput)
+    seen = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
+    verdict = forms.ChoiceField(choices=FileMark.choices, widget=forms.HiddenInput)
+    reason = forms.CharField(
+        max_length=2000, required=False, label="Reason", widget=forms.Textarea({"rows": 2, "data-reason": ""}),
+        help_text="Needed when it failed; a word on what you looked at helps the next auditor.",
+    )  # fmt: skip
+
+
+class CodeWaiverForm(forms.Form):
+    reason = forms.CharField(max_length=2000, widget=forms.Textarea({"rows": 2}), label="Why it cannot wait")
+    owner = forms.CharField(
+        max_length=150, label="Who answers for it", help_text="A username of your team, not the submitter."
+    )
+    until = forms.DateField(
+        label="Until",
+        widget=forms.DateInput({"type": "date"}),
+        help_text="At most 90 days; then the code waits again.",
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from registry import pins
 from registry.actors import Actor
-from registry.enums import OPEN_JOB_STATES, CodeAudit
+from registry.enums import OPEN_JOB_STATES
 from registry.exceptions import Conflict, DomainError, NotAllowed
 from registry.models import Evidence, Job
 from registry.permissions import Action, check
+from reviews import code_audits, records, votes
 from reviews.enums import ReviewStatus, Verdict
 from reviews.machines import REVIEW
 from reviews.models import Answer, ReviewRequest
@@ -17,11 +18,12 @@ FOUR_EYES = "You submitted this model, so somebody else must approve it."
 
 
 def check_decide(actor: Actor, request: ReviewRequest) -> None:
-    """Role, scope, four eyes, state. Raises NotAllowed or Conflict."""
+    """Role, scope, four eyes, state, and that a vote of this person is asked for. Raises NotAllowed or Conflict."""
     if actor.user.pk == request.submitted_by_id:
         raise NotAllowed(FOUR_EYES, code="four_eyes")
     check(actor, Action.DECIDE_REVIEW)
     REVIEW.target(request.status, "approve")
+    votes.check_has_seat(actor, request)
 
 
 def check_answer(actor: Actor, request: ReviewRequest) -> None:
@@ -42,8 +44,7 @@ def check_withdraw(actor: Actor, request: ReviewRequest) -> None:
 
 
 def check_resubmit(actor: Actor, request: ReviewRequest) -> None:
-    if actor.user.pk != request.submitted_by_id:
-        raise NotAllowed("Only the person who submitted a model can submit it again.", code="not_submitter")
+    """Any submitter of the team may take up what came back; who did cannot approve it then (votes.py)."""
     check(actor, Action.SUBMIT_MODEL)
     REVIEW.target(request.status, "submit")
 
@@ -63,8 +64,8 @@ def missing_for_approval(
     missing = [
         f"“{item['title']}” is not answered." for item in request.checklist if item["key"] not in given
     ]
-    if revision.code_audit in (CodeAudit.PENDING, CodeAudit.FAILED):
-        missing.append("The repository carries code and its audit has not passed, so it cannot be approved.")
+    missing += code_audits.blocking(revision)
+    missing += records.missing_terms(request)
     missing += pins.open_edges(request.team_id, revision.facts)
     if open_jobs:
         missing.append("A benchmark or an evaluation of this revision is still running.")
@@ -73,6 +74,14 @@ def missing_for_approval(
         missing.append(f"Write the conditions under which it may be used: {', '.join(doubts)} left doubts.")
     missing += gate.violations_blocking(revision, request, conditions)
     return list(dict.fromkeys(missing))
+
+
+def missing_for_closing(
+    request: ReviewRequest, answers: list[Answer], evidence: list[Evidence], open_jobs: int
+) -> list[str]:
+    """What stands between this request and its decision: what an approving vote needs, and the votes themselves."""
+    missing = missing_for_approval(request, answers, evidence, open_jobs, request.conditions)
+    return missing + votes.missing_votes(request)
 
 
 def _doubt(answer: Answer | None) -> bool:
@@ -96,8 +105,9 @@ def open_measurements(request: ReviewRequest) -> int:
 
 
 def check_approve(actor: Actor, request: ReviewRequest, conditions: str) -> None:
-    """Everything that must be true of an approval. Raises NotAllowed or Conflict with what is missing."""
+    """Everything that must be true when an approving vote is cast. Raises NotAllowed or Conflict with what is missing."""
     check_decide(actor, request)
+    votes.check_may_approve(actor, request)
     missing = missing_for_approval(
         request, list(request.answers.all()), evidence_of(request), open_measurements(request), conditions
     )

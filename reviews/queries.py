@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from registry.actors import Actor
-from registry.enums import EvidenceKind
-from registry.models import Evidence
+from registry.enums import CodeAudit, EvidenceKind, Role
+from registry.models import Evidence, Revision
 from registry.permissions import Action, can
-from reviews.enums import ReviewStatus
-from reviews.models import PolicyVersion, ReviewRequest, Waiver
+from reviews.code_audits.states import ENDED
+from reviews.enums import OPEN_STATUSES, ReviewStatus
+from reviews.models import PolicyVersion, ReviewRequest, Vote, Waiver
 
 
 def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
@@ -19,9 +20,34 @@ def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
 
 
 def waiting_for(actor: Actor) -> QuerySet[ReviewRequest]:
-    """Requests in review that this person may decide: not their own."""
+    """Requests in review that ask for this person's vote: not their own, with a seat for their role, not voted on as it is."""
     rows = requests_of(actor).filter(status=ReviewStatus.IN_REVIEW).exclude(submitted_by=actor.user)
-    return rows.order_by("submitted_at") if can(actor, Action.DECIDE_REVIEW) else rows.none()
+    if not can(actor, Action.DECIDE_REVIEW):
+        return rows.none()
+    if not actor.has_role(Role.REVIEWER):
+        seats = Q(legal_asked=True) if actor.has_role(Role.LEGAL) else Q()
+        seats |= Q(tier="medium") if actor.has_role(Role.SECURITY_AUDITOR) else Q()
+        rows = rows.filter(seats)
+    voted = Vote.objects.filter(
+        request=OuterRef("pk"),
+        reviewer=actor.user,
+        round=OuterRef("round"),
+        content_sha256=OuterRef("content_sha256"),
+    )
+    return rows.exclude(Exists(voted)).order_by("submitted_at")
+
+
+def audits_waiting_for(actor: Actor) -> QuerySet[Revision]:
+    """Revisions under review whose code waits for this security auditor: not what they submitted."""
+    rows = Revision.objects.filter(model__team=actor.in_team, code_audit=CodeAudit.PENDING)
+    if not can(actor, Action.JUDGE_CODE):
+        return rows.none()
+    open_requests = ReviewRequest.objects.filter(revision=OuterRef("pk"), status__in=OPEN_STATUSES)
+    own = ReviewRequest.objects.filter(revision=OuterRef("pk"), submitted_by=actor.user).exclude(
+        status__in=ENDED
+    )
+    rows = rows.filter(Exists(open_requests)).exclude(Exists(own)).select_related("model")
+    return rows.defer("card_text", "card_data", "findings", "config").order_by("created_at")
 
 
 def sent_back_to(actor: Actor) -> QuerySet[ReviewRequest]:

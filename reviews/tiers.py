@@ -12,6 +12,7 @@ from reviews.enums import DataClass, Environment
 Tier = Literal["low", "medium", "high"]
 
 TIERS: tuple[Tier, ...] = ("low", "medium", "high")
+CHOICES = [(name, name.capitalize()) for name in TIERS]
 
 # Rows: environment; columns: data class. What harm a wrong answer can do, before the task is looked at.
 TABLE: dict[str, dict[str, Tier]] = {

@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 from registry.triggers import Rule, append_only
+from reviews.code_audits.rules import RULES as CODE_RULES
+
+_APPROVING = "('approved', 'approved_with_conditions')"
+
+
+def _fresh_votes(request: str) -> str:
+    """People who voted for what the request (an alias, NEW or r) is about now, as a number."""
+    return (
+        f"(SELECT COUNT(DISTINCT v.reviewer_id) FROM reviews_vote v WHERE v.request_id = {request}.id "
+        f"AND v.round = {request}.round AND v.content_sha256 = {request}.content_sha256 AND v.decision IN {_APPROVING})"
+    )
+
+
+# The registry's own table; the rule stands here because only this floor knows what a vote is.
+APPROVAL_QUORUM = Rule(
+    "reviews_approval_quorum",
+    "registry_approval",
+    "INSERT",
+    "An approval is written by a review in progress that has the votes it needs.",
+    "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest r WHERE r.revision_id = NEW.revision_id "
+    "AND r.environment = NEW.environment AND r.status = 'in_review' AND r.content_sha256 = NEW.content_sha256 "
+    f"AND {_fresh_votes('r')} >= r.votes_needed AND EXISTS (SELECT 1 FROM reviews_vote d WHERE d.request_id = r.id "
+    "AND d.round = r.round AND d.reviewer_id = NEW.approved_by_id AND d.content_sha256 = r.content_sha256 "
+    f"AND d.decision IN {_APPROVING}))",
+)
 
 RULES: list[Rule] = [
     *append_only("reviews_vote", "A vote"),
+    *CODE_RULES,
     *append_only("reviews_attestation", "An attestation"),
     Rule(
         "reviews_policy_no_update", "reviews_policy", "UPDATE", "A policy's name and team cannot be changed."
@@ -57,6 +83,21 @@ RULES: list[Rule] = [
         "AND submitted_by_id = NEW.by_id)",
     ),
     Rule(
+        "reviews_vote_last_editor",
+        "reviews_vote",
+        "INSERT",
+        "Who last edited a submission cannot approve it.",
+        f"NEW.decision IN {_APPROVING} AND NEW.reviewer_id = "
+        "(SELECT edited_by_id FROM reviews_reviewrequest WHERE id = NEW.request_id)",
+    ),
+    Rule(
+        "reviews_vote_fresh",
+        "reviews_vote",
+        "INSERT",
+        "A vote is cast on what is under review now: its digest is another.",
+        "NEW.content_sha256 <> (SELECT content_sha256 FROM reviews_reviewrequest WHERE id = NEW.request_id)",
+    ),
+    Rule(
         "reviews_vote_four_eyes",
         "reviews_vote",
         "INSERT",
@@ -85,8 +126,24 @@ RULES: list[Rule] = [
         "A decision needs a vote of its decider in this round.",
         "NEW.status IN ('approved', 'rejected') AND NOT EXISTS (SELECT 1 FROM reviews_vote v "
         "WHERE v.request_id = NEW.id AND v.round = NEW.round AND v.reviewer_id = NEW.decision_by_id "
-        "AND v.decision = NEW.decision)",
+        "AND v.content_sha256 = NEW.content_sha256 AND ((NEW.status = 'rejected' AND v.decision = 'rejected') "
+        f"OR (NEW.status = 'approved' AND v.decision IN {_APPROVING})))",
     ),
+    Rule(
+        "reviews_request_quorum",
+        "reviews_reviewrequest",
+        "UPDATE OF status",
+        "An approval needs as many fresh votes as its risk tier asks for.",
+        f"NEW.status = 'approved' AND {_fresh_votes('NEW')} < NEW.votes_needed",
+    ),
+    Rule(
+        "reviews_request_votes_kept",
+        "reviews_reviewrequest",
+        "UPDATE OF votes_needed",
+        "The number of votes that a review needs is not lowered while votes are cast.",
+        "OLD.status = 'in_review' AND NEW.votes_needed < OLD.votes_needed",
+    ),
+    APPROVAL_QUORUM,
     Rule(
         "reviews_request_submitter",
         "reviews_reviewrequest",

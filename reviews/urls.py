@@ -3,7 +3,7 @@ from typing import Any
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from reviews.views import home, models, policies, proof, reviews, tiers, waivers
+from reviews.views import code_audits, decisions, home, models, policies, proof, reviews, tiers, waivers
 
 urlpatterns: list[Any] = [
     path("", home.home, name="home"),
@@ -14,6 +14,14 @@ urlpatterns: list[Any] = [
     path("revisions/<int:pk>/", models.revision_detail, name="revision_detail"),
     path("revisions/<int:pk>/benchmark/", models.revision_benchmark, name="revision_benchmark"),
     path("revisions/<int:pk>/evaluate/<int:set_pk>/", models.revision_evaluate, name="revision_evaluate"),
+    path("revisions/<int:pk>/code/", code_audits.revision_code, name="revision_code"),
+    path("revisions/<int:pk>/code/verdict/", code_audits.revision_code_verdict, name="revision_code_verdict"),
+    path("revisions/<int:pk>/code/waiver/", code_audits.revision_code_waiver, name="revision_code_waiver"),
+    path(
+        "revisions/<int:pk>/code/waiver/end/",
+        code_audits.revision_code_waiver_end,
+        name="revision_code_waiver_end",
+    ),
     path("revisions/<int:pk>/exports/<slug:kind>/", proof.revision_export, name="revision_export"),
     path("exports/approvals.csv", proof.approvals_table, name="approvals_table"),
     path("exports/audit.csv", proof.events_table, name="events_table"),
@@ -37,6 +45,7 @@ urlpatterns: list[Any] = [
     path("reviews/<int:pk>/", reviews.review_detail, name="review_detail"),
     path("reviews/<int:pk>/answers/<slug:key>/", reviews.review_answer, name="review_answer"),
     path("reviews/<int:pk>/decide/", reviews.review_decide, name="review_decide"),
+    path("reviews/<int:pk>/record/", decisions.review_record, name="review_record"),
     path("reviews/<int:pk>/changes/", reviews.review_changes, name="review_changes"),
     path("reviews/<int:pk>/withdraw/", reviews.review_withdraw, name="review_withdraw"),
     path("reviews/<int:pk>/resubmit/", reviews.review_resubmit, name="review_resubmit"),

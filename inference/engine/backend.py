@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from inference.engine.tasks import Head, Input
 from inference.engine.types import Variant
 
+# One array for each encoding; where all are of one shape they may come as one array.
+Numbers = NDArray[np.float32] | Sequence[NDArray[np.float32]]
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -75,7 +78,7 @@ class Backend(Protocol):
     def join(self, words: Sequence[str]) -> str:
         """Tokens as text again."""
 
-    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+    def forward(self, batch: Sequence[Encoding]) -> Numbers:
         """One array for each encoding, on the CPU: (labels,), (tokens, labels) or (size,) as the head says.
         Errors of the library come out as they are."""
 

@@ -32,4 +32,4 @@ def has_half(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the device computes in that half precision, and not by way of fp32."""
     if device.type == "cpu":
         return dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return device.type == "cuda"
+    return str(device.type) == "cuda"

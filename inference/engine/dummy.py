@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +41,10 @@ class DummyBackend:
     def join(self, words: Sequence[str]) -> str:
         return " ".join(words)
 
-    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+    def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
         if self.head.kind == "tag":
-            return [np.array([self._row(token) for token in e.input_ids], np.float32) for e in batch]
+            rows = [np.array([self._row(token) for token in e.input_ids], np.float32) for e in batch]
+            return cast(NDArray[np.float32], rows)
         return np.array([self._row(sum(encoding.input_ids)) for encoding in batch], dtype=np.float32)
 
     def close(self) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from inference.engine.backend import Backend, Encoding
+from inference.engine.backend import Backend, Encoding, Numbers
 from inference.engine.errors import InferenceError, InferenceOutOfMemory, describe_error, ran_out_of_memory
 from inference.engine.postprocess import check_shapes
 
 logger = logging.getLogger(__name__)
 
 
-def run_batch(backend: Backend, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+def run_batch(backend: Backend, batch: Sequence[Encoding]) -> Numbers:
     """One array for each encoding.
 
     Raises InferenceOutOfMemory when a smaller batch may pass, InferenceError when the forward pass fails

@@ -98,11 +98,15 @@ def _load_model(config: ClassifierConfig, contract: Contract) -> Any:
 def _limit(tokenizer: Any, model: Any) -> int:
     """The most tokens that both the tokenizer and the model's position table take."""
     limit = int(tokenizer.model_max_length)
+    tables = False
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
             # Models of the RoBERTa family begin counting after the padding index.
             offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            limit = min(limit, module.num_embeddings - offset)
+            limit, tables = min(limit, module.num_embeddings - offset), True
+    if not tables:
+        # Rotary positions go on for ever; the model was trained up to here.
+        limit = min(limit, int(getattr(model.config, "max_position_embeddings", 0) or limit))
     return limit
 
 

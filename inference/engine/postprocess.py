@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engine.backend import Backend, Encoding
+from inference.engine.backend import Backend, Encoding, Numbers
 from inference.engine.errors import InferenceInputError, InferenceOutputError
 from inference.engine.tagging import find_entities
 from inference.engine.tasks import Classify, Compare, Embed, Entail, Head, Options, Rank, Tag
@@ -16,7 +16,7 @@ from inference.engine.types import Embedding, LabelScore, Prediction, Result, Sc
 ToResult = Callable[[NDArray[np.float32], Encoding], Result]
 
 
-def check_shapes(rows: Sequence[NDArray[np.float32]], batch: Sequence[Encoding], head: Head) -> None:
+def check_shapes(rows: Numbers, batch: Sequence[Encoding], head: Head) -> None:
     """Raise InferenceOutputError unless there is one array for each encoding, of the shape the head has."""
     if len(rows) != len(batch):
         raise InferenceOutputError(

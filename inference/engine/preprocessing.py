@@ -101,3 +101,6 @@ _STEPS: dict[tuple[str, int], Callable[[Path], Step]] = {
     ("nfc", 1): _nfc,
     ("words", 1): _words,
 }
+
+# Steps that need nothing of the snapshot, by their names.
+TRAVELLING: dict[str, Step] = {str(step): step for step in (_none(Path()), _nfc(Path()))}

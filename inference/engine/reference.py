@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.engine.backend import Encoding
+from inference.engine.backend import Encoding, Numbers
 from inference.engine.device import token_budget_for
 from inference.engine.tasks import Head, Input
 from inference.engine.tokenise import Tokeniser
@@ -60,7 +60,7 @@ class ReferenceBackend:
     def join(self, words: Sequence[str]) -> str:
         return self._tokeniser.join(words)
 
-    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+    def forward(self, batch: Sequence[Encoding]) -> Numbers:
         width = max(len(encoding) for encoding in batch)
         inputs = {
             "input_ids": self._pad([e.input_ids for e in batch], width, self._tokenizer.pad_token_id or 0),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,21 @@ from tokenizers import Tokenizer
 
 from inference.engine.backend import Encoding, Piece
 from inference.engine.errors import ModelLoadError
-from inference.engine.preprocessing import Step
+from inference.engine.preprocessing import TRAVELLING, Step
 from inference.engine.tasks import Input
 
 # transformers writes 1e30 for "no limit".
 NO_LIMIT = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class TokeniserState:
+    """A tokenizer as bytes between processes. Steps are read from the snapshot, so none that holds a table."""
+
+    source: str
+    max_length: int
+    side: str
+    step: str
 
 
 class Tokeniser:
@@ -55,6 +66,12 @@ class Tokeniser:
             self._unknown = None if unknown is None else self._fast.token_to_id(unknown)
         else:
             self._slow = source
+
+    def state(self) -> TokeniserState:
+        """For another process. Raises ValueError for a tokenizer or a step that cannot travel."""
+        if self._slow is not None or str(self._step) not in TRAVELLING:
+            raise ValueError("This tokenizer or its preprocessing step cannot go to another process.")
+        return TokeniserState(self._source, self.max_length, self._side, str(self._step))
 
     def with_max_length(self, max_length: int) -> Tokeniser:
         """The same tokenizer that cuts earlier."""

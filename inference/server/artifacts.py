@@ -35,11 +35,14 @@ class Source(Protocol):
 
 
 class ArtifactCache:
-    """A folder with blobs/ (by sha256), snapshots/ (built anew for each load) and tmp/."""
+    """A folder with blobs/ (by sha256), snapshots/ (built anew for each load) and tmp/.
 
-    def __init__(self, root: Path, source: Source) -> None:
+    Blobs beyond `most_bytes` (0: no limit) are removed, least recently used first, but none that is in use.
+    """
+
+    def __init__(self, root: Path, source: Source, *, most_bytes: int = 0) -> None:
         self._blobs, self._snapshots, self._temp = root / "blobs", root / "snapshots", root / "tmp"
-        self._source = source
+        self._source, self._most_bytes = source, most_bytes
         for folder in (self._blobs, self._snapshots, self._temp):
             folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
@@ -53,13 +56,16 @@ class ArtifactCache:
         try:
             entries = loadable_files(served.files)
             blobs = {entry.path: self._verified(served, entry) for entry in entries}
-            return self._link(served, blobs)
+            snapshot = self._link(served, blobs)
         except OSError as exc:
             raise ArtifactError("cache_error", f"The artifact cache failed: {exc.strerror}.") from exc
+        self._make_room()
+        return snapshot
 
     def _verified(self, served: ServedModel, entry: FileEntry) -> Path:
         blob = self._blobs / entry.sha256[:2] / entry.sha256
         if blob.is_file():
+            os.utime(blob)  # used just now: before it is read, so that no other replica makes room with it
             if blob.stat().st_size == entry.size and _sha256(blob) == entry.sha256:
                 return blob
             logger.error("cached_blob_corrupt", extra={"sha256": entry.sha256, "file": entry.path})
@@ -129,8 +135,34 @@ class ArtifactCache:
             shutil.rmtree(building, ignore_errors=True)
 
     def discard(self, snapshot: Path) -> None:
-        """Forget a snapshot folder whose model is no longer loaded; its blobs stay for a rollback."""
+        """Forget a snapshot folder whose model is no longer loaded; its blobs stay for a rollback, while
+        there is room."""
         shutil.rmtree(snapshot, ignore_errors=True)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Remove the blobs used longest ago until the rest fits.
+
+        In use is what a snapshot links to (a second name of the same file), and what was touched so lately
+        that another replica on this cache may be about to link to it.
+        """
+        if not self._most_bytes:
+            return
+        found = []
+        for path in self._blobs.glob("*/*"):
+            with suppress(OSError):
+                found.append((path.stat(), path))
+        total = sum(known.st_size for known, _ in found)
+        fresh = time.time() - _STALE_TEMP_S
+        for known, path in sorted(found, key=lambda item: item[0].st_mtime):
+            if total <= self._most_bytes:
+                return
+            if known.st_nlink > 1 or known.st_mtime > fresh:
+                continue
+            with suppress(OSError):
+                path.unlink()
+                total -= known.st_size
+                logger.info("cached_blob_removed", extra={"sha256": path.name, "bytes": known.st_size})
 
     def _sweep(self) -> None:
         """Remove what a killed process left behind. A living replica on the same cache needs its files only

@@ -45,6 +45,7 @@ class ServerSettings:
     check_s: float = 15.0
     load_timeout_s: float = 120.0
     keep_loaded_mb: int = 1024
+    cache_mb: int = 51_200
     # Weights in memory at most; 0 is no limit. What does not fit is loaded when somebody asks for it.
     memory_budget_mb: int = 0
     protected_channels: tuple[str, ...] = ("production",)
@@ -60,6 +61,7 @@ NUMBERS: dict[str, tuple[str, float, Callable[[str], float]]] = {
     "ASSAY_SERVER_REPORT_S": ("report_s", 0.05, float),
     "ASSAY_SERVER_CHECK_S": ("check_s", 0.05, float),
     "ASSAY_SERVER_LOAD_TIMEOUT_S": ("load_timeout_s", 1, float),
+    "ASSAY_SERVER_CACHE_MB": ("cache_mb", 0, int),
     "ASSAY_SERVER_KEEP_LOADED_MB": ("keep_loaded_mb", 0, int),
     "ASSAY_SERVER_MEMORY_MB": ("memory_budget_mb", 0, int),
     "ASSAY_SERVER_DRAIN_DELAY_S": ("drain_delay_s", 0, float),

@@ -45,7 +45,8 @@ class ServerState:
 
 def build_state(settings: ServerSettings, load_backend: BackendLoader, *, port: int) -> ServerState:
     control, downloads = ControlPlane(settings), Downloads(settings)
-    loader = ModelLoader(settings, ArtifactCache(settings.cache, downloads), load_backend)
+    artifacts = ArtifactCache(settings.cache, downloads, most_bytes=settings.cache_mb * 1_000_000)
+    loader = ModelLoader(settings, artifacts, load_backend)
     limits = settings.limits
     return ServerState(
         settings=settings,

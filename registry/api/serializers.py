@@ -111,7 +111,10 @@ class ApprovalAnswer(serializers.Serializer[Any]):
     task = serializers.CharField()
     max_length = serializers.IntegerField(help_text="Tokens that the server truncates at.")
     license = serializers.CharField()
-    trust_remote_code = serializers.BooleanField()
+    trust_remote_code = serializers.BooleanField(help_text="It needs its code, and the code may be run now.")
+    code_audit = serializers.DictField(
+        help_text="allowed, verdict, digest; waived_until and url where they apply."
+    )
     approval = serializers.DictField()
     snippet = serializers.CharField(help_text="Ready to paste into Python.")
     review_url = serializers.CharField()
@@ -158,6 +161,22 @@ class ChannelDetailSerializer(ChannelSerializer):
 
     class Meta(ChannelSerializer.Meta):
         fields = [*ChannelSerializer.Meta.fields, "moves"]
+
+
+class ChannelThenAnswer(serializers.Serializer[Any]):
+    """What a channel pointed at, at one moment of the past."""
+
+    model_id = serializers.CharField()
+    channel = serializers.CharField()
+    at = serializers.DateTimeField()
+    sentence = serializers.CharField()
+    served = serializers.BooleanField(help_text="Whether its approval let consumers have it then.")
+    commit_sha = serializers.CharField(allow_null=True)
+    move = serializers.JSONField(allow_null=True)
+    approval = serializers.JSONField(
+        allow_null=True, help_text="With its state then, since when, by whom, and why."
+    )
+    evidence = serializers.ListField(child=serializers.JSONField())
 
 
 class MoveInput(serializers.Serializer[Any]):

@@ -12,14 +12,14 @@ from typing import Any, cast
 from django.db.models import Prefetch
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from registry import audit, consumption, jobs, lock, permissions, queries, signing
+from registry import audit, consumption, history, jobs, lock, permissions, queries, signing
 from registry.access import MEMBER, SERVICE, SIGNED_IN, member, rules
 from registry.actors import Actor
 from registry.api import serializers as s
@@ -251,10 +251,26 @@ def _channel(actor: Actor, model: RegisteredModel, channel: str) -> Channel:
 class ChannelView(APIView):
     access = rules(get=MEMBER)
 
-    @extend_schema(responses=s.ChannelDetailSerializer, summary="One channel with its history")
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "at", OpenApiTypes.STR, description="What was live then? 2026-03-31 (its end) or a time, UTC."
+            )
+        ],
+        responses=PolymorphicProxySerializer(
+            "ChannelNowOrThen",
+            [s.ChannelDetailSerializer, s.ChannelThenAnswer],
+            resource_type_field_name=None,
+        ),
+        summary="One channel with its history; with `at`: what was live then, who approved it, on which evidence",
+    )
     def get(self, request: Request, org: str, name: str, channel: str) -> Response:
         actor = actor_in(request)
         model = queries.model_by_id(actor, id_of(org, name))
+        if "at" in request.query_params:
+            at = history.parse_moment(request.query_params["at"])
+            row = queries.get_or_404(queries.channels_of(actor), model=model, name=channel)
+            return Response(history.as_json(row, history.channel_at(row, at)))
         return Response(s.ChannelDetailSerializer(_channel(actor, model, channel)).data)
 
 

@@ -59,7 +59,8 @@ def _described(answer: HttpResponseBase, given: Given, file: RevisionFile) -> Ht
     answer["X-Repo-Commit"] = given.commit_sha
     answer["ETag"] = answer["X-Linked-Etag"] = etag
     answer["X-Linked-Size"] = str(file.blob.size)
-    answer["Accept-Ranges"] = "bytes"
+    if "Content-Length" in answer:  # else the front server sends the bytes, and says this itself
+        answer["Accept-Ranges"] = "bytes"
     answer["Content-Type"] = "application/octet-stream"
     answer["Content-Disposition"] = attachment(file.path)
     notice(answer, given.notice)

@@ -11,18 +11,20 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Count, Min, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils import timezone
 
 from registry import consumption
 from registry.actors import Actor
-from registry.enums import ApprovalStatus
+from registry.enums import SERVED_STATUSES, ApprovalStatus
 from registry.exceptions import DomainError
 from registry.gateway import consumers
 from registry.gateway.answers import ENTRY, Refused, guarded, notice
 from registry.gateway.door import caller, hub_view, token_actor
 from registry.gateway.resolving import MAIN, Given, files_of, page_of, resolve
 from registry.hub import check_model_id
-from registry.models import ApiToken, Approval, Channel, Revision, RevisionFile
+from registry.models import ApiToken, Approval, Channel, RegisteredModel, Revision, RevisionFile
 
 
 def when(moment: datetime | None) -> str | None:
@@ -275,7 +277,7 @@ def refs(request: HttpRequest, org: str, name: str) -> HttpResponseBase:
     branches: dict[str, str] = {}
     rows = (
         Channel.objects.filter(model__team=actor.team, model__model_id=model_id)
-        .filter(current__in=consumption.living(Approval.objects.all()))
+        .filter(current__status__in=SERVED_STATUSES, current__expires_at__gt=timezone.now())
         .select_related("current__revision")
         .defer("current__revision__card_text", "current__revision__findings")
         .order_by("name")
@@ -300,6 +302,9 @@ def refs(request: HttpRequest, org: str, name: str) -> HttpResponseBase:
     return _json(answer)
 
 
+COMMITS = 50  # on a page
+
+
 @hub_view("get")
 def commits(request: HttpRequest, org: str, name: str, revision: str) -> HttpResponseBase:
     """The revision asked for, then the model's earlier approved ones: the history that consumers may use.
@@ -308,30 +313,42 @@ def commits(request: HttpRequest, org: str, name: str, revision: str) -> HttpRes
     """
     actor = caller(request)
     given = resolve(actor, f"{org}/{name}", revision)
+    page = _number(request.GET.get("p"), 0, 0, 10**6)
     earlier = (
         consumption.living(Approval.objects.filter(model=given.approval.model_id))
         .filter(approved_at__lte=given.approval.approved_at)
+        .exclude(pk=given.approval.pk)
         .select_related("revision", "approved_by")
-        .defer("revision__card_text", "revision__card_data", "revision__findings")
+        .only(
+            "environment", "conditions", "approved_at", "approved_by__username",
+            "revision__commit_sha", "revision__committed_at", "revision__created_at",
+        )
         .order_by("-approved_at", "-pk")
-    )
+    )  # fmt: skip
+    found = list(earlier[page * COMMITS : (page + 1) * COMMITS + 1])
     rows, seen = [], set()
-    for approval in sorted(earlier[:200], key=lambda row: row.pk != given.approval.pk):
+    for approval in [*([given.approval] if page == 0 else []), *found[:COMMITS]]:
         if approval.revision.commit_sha in seen:
             continue
         seen.add(approval.revision.commit_sha)
-        rows.append(
-            {
-                "id": approval.revision.commit_sha,
-                "title": f"Approved for {approval.environment}",
-                "message": approval.conditions,
-                "authors": [{"user": approval.approved_by.username}],
-                "date": when(approval.revision.committed_at or approval.revision.created_at),
-            }
-        )
+        rows.append(_commit(approval))
     answer = _json(rows, given)
-    answer["X-Total-Count"] = str(len(rows))
+    if len(found) > COMMITS:
+        answer["Link"] = (
+            f"<{settings.PUBLIC_URL}/hub/api/models/{given.model_id}/commits/{given.commit_sha}?p={page + 1}>; "
+            'rel="next"'
+        )
     return answer
+
+
+def _commit(approval: Approval) -> dict[str, Any]:
+    return {
+        "id": approval.revision.commit_sha,
+        "title": f"Approved for {approval.environment}",
+        "message": approval.conditions,
+        "authors": [{"user": approval.approved_by.username}],
+        "date": when(approval.revision.committed_at or approval.revision.created_at),
+    }
 
 
 # --- the list ----------------------------------------------------------------------------------------------------------
@@ -354,7 +371,7 @@ LISTED_FULL = ("author", "sha", "lastModified", "gated", "disabled", "siblings")
 
 @hub_view("get")
 def list_models(request: HttpRequest) -> HttpResponseBase:
-    """Models of the team that `main` serves. Three queries, whatever their number on the page."""
+    """Models of the team that `main` serves. Four queries, whatever their number on the page."""
     actor, query = caller(request), request.GET
     limit, start = _number(query.get("limit"), PAGE, 1, PAGE), _number(query.get("cursor"), 0, 0, 10**9)
     wanted = {
@@ -393,21 +410,30 @@ def _number(text: str | None, default: int, least: int, most: int) -> int:
 
 
 def _mains(actor: Actor, search: str) -> list[Approval]:
-    """For each model of the team what `main` stands for, by the rules of `consumption.approved`, in two queries."""
-    channels = Channel.objects.filter(
-        model__team=actor.team, name=consumption.DEFAULT_CHANNEL, current__isnull=False
-    ).values_list("model_id", "current_id")
-    production: dict[int, int | None] = dict(channels)
-    rows = consumption.living(Approval.objects.filter(model__team=actor.team)).select_related(
-        "model", "revision__model"
-    )
+    """For each model of the team what `main` stands for, by the rules of `consumption.approved`, in three queries.
+
+    A model may have thousands of approvals, of which one is listed at most: they are counted in the database, and only of
+    models whose channel `production` does not already say which one.
+    """
+    models = RegisteredModel.objects.filter(team=actor.team)
     if search:
-        rows = rows.filter(model__model_id__icontains=search)
-    found: dict[int, list[Approval]] = {}
-    for approval in rows.defer("revision__card_text", "revision__findings").order_by("model__model_id", "pk"):
-        if approval.model_id in production:
-            if production[approval.model_id] == approval.pk:
-                found[approval.model_id] = [approval]
-        elif approval.status == ApprovalStatus.ACTIVE:
-            found.setdefault(approval.model_id, []).append(approval)
-    return [approvals[0] for approvals in found.values() if len(approvals) == 1]
+        models = models.filter(model_id__icontains=search)
+    live = Channel.objects.filter(model=OuterRef("pk"), name=consumption.DEFAULT_CHANNEL).values("current")
+    production: dict[int, int | None] = dict(models.annotate(live=Subquery(live)).values_list("pk", "live"))
+    undecided = [model for model, current in production.items() if current is None]
+    rows = consumption.living(Approval.objects.all())
+    alone = (
+        rows.filter(status=ApprovalStatus.ACTIVE, model__in=undecided)
+        .order_by()
+        .values("model")
+        .annotate(several=Count("pk"), only=Min("pk"))
+        .filter(several=1)
+        .values_list("only", flat=True)
+    )
+    listed = [*(current for current in production.values() if current is not None), *alone]
+    return list(
+        rows.filter(pk__in=listed)
+        .select_related("model", "revision__model")
+        .defer("revision__card_text", "revision__findings")
+        .order_by("model__model_id", "pk")
+    )

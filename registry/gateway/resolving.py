@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from registry import consumption
+from registry import consumption, remote_code
 from registry.actors import Actor
-from registry.enums import ApprovalStatus, CodeAudit
+from registry.enums import ApprovalStatus
 from registry.exceptions import InvalidInput, NotFound
-from registry.gateway.answers import one_line
+from registry.gateway.answers import REVISION, Refused, one_line
 from registry.hub import check_model_id
 from registry.models import Approval, Revision, RevisionFile
 from registry.services.channels import NAME
@@ -25,7 +25,6 @@ from registry.store import safe_path
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MAIN = "main"
-AUDITED = (CodeAudit.PASSED, CodeAudit.WAIVED)
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def hidden(revision: Revision, path: str) -> bool:
     """Quarantined at intake, or code whose audit has not passed. Such a file does not exist for consumers."""
     if path in revision.facts.get("formats", {}).get("quarantined", []):
         return True
-    return path.lower().endswith(".py") and revision.code_audit not in AUDITED
+    return remote_code.withheld(revision, path)
 
 
 def files_of(given: Given) -> list[RevisionFile]:
@@ -93,10 +92,14 @@ def files_of(given: Given) -> list[RevisionFile]:
 
 
 def file_of(given: Given, path: str) -> RevisionFile | None:
-    """One listed file, None for any other name. Names are looked up, never opened."""
+    """One listed file, None for any other name. Names are looked up, never opened. Raises Refused for unaudited code."""
     try:
         safe_path(path)
     except InvalidInput:
         return None
     file = RevisionFile.objects.select_related("blob").filter(revision=given.revision.pk, path=path).first()
+    if file is not None and remote_code.withheld(given.revision, path):
+        # Not the code of a missing file: clients remember an absence, and would miss the code once its audit has
+        # passed. This one stops those that have it in their cache, too.
+        raise Refused(404, REVISION, remote_code.sentence(given.revision, path))
     return None if file is None or hidden(given.revision, path) else file

@@ -1,5 +1,5 @@
 from registry.models.accounts import ApiToken, Membership, Team, User
-from registry.models.approvals import Approval, Channel, ChannelMove, ServedReplica
+from registry.models.approvals import Approval, Channel, ChannelMove, Reminder, ServedReplica
 from registry.models.artifacts import Blob, Evidence, RegisteredModel, Revision, RevisionFile
 from registry.models.audit import AccessEvent, AuditCheckpoint, AuditEvent, AuditHead
 from registry.models.downloads import Download
@@ -20,6 +20,7 @@ __all__ = [
     "Job",
     "Membership",
     "RegisteredModel",
+    "Reminder",
     "Revision",
     "RevisionFile",
     "ServedReplica",

@@ -11,9 +11,10 @@ from django.utils import timezone
 from registry.enums import SERVED_STATUSES, STATUSES, ApprovalStatus, MoveKind, Status
 from registry.models.accounts import User
 from registry.models.artifacts import SHA256, RegisteredModel, Revision
+from registry.models.terms import Terms
 
 
-class Approval(models.Model):
+class Approval(Terms):
     """The one record that every consumer path answers from. Its content never changes; only its status moves."""
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="approvals")
@@ -23,6 +24,7 @@ class Approval(models.Model):
     use_case = models.TextField()
     data_class = models.CharField(max_length=20)
     conditions = models.TextField(blank=True)
+    owner = models.CharField(max_length=120, blank=True, help_text="Who answers for the model in use.")
     manifest_sha256 = models.CharField(max_length=64)
     remote_code_sha256 = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 - null means "no code"
     content_sha256 = models.CharField(max_length=64, help_text="Digest of what the votes were cast on.")
@@ -38,8 +40,12 @@ class Approval(models.Model):
     )
     status_reason = models.TextField(blank=True)
 
-    class Meta:
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["model", "status"])]
+    class Meta(Terms.Meta):
+        abstract = False
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["model", "status"]),
+            models.Index(fields=["model", "-approved_at", "-id"], name="approval_newest_of_model"),
+        ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=~Q(submitted_by=F("approved_by")), name="approval_four_eyes"),
             models.CheckConstraint(
@@ -62,6 +68,25 @@ class Approval(models.Model):
         """As consumers meet it: past its date it is expired, also before the sweep has written that down."""
         overdue = self.status in SERVED_STATUSES and self.expires_at <= timezone.now()
         return STATUSES[ApprovalStatus.EXPIRED if overdue else self.status]
+
+
+class Reminder(models.Model):
+    """Said once: this approval ends, or is to be looked at again, in so many days. Append-only (database trigger)."""
+
+    approval = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="reminders")
+    kind = models.CharField(max_length=10, choices=[("expiry", "Expiry"), ("review", "Re-review")])
+    days = models.PositiveSmallIntegerField(
+        help_text="The step that was reached: 30, 14, 7 or 1 days before."
+    )
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["approval", "kind", "days"], name="reminder_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.approval}: {self.kind} in {self.days} days"
 
 
 class Channel(models.Model):

@@ -64,7 +64,7 @@ class Blob(models.Model):
 
 
 class Revision(models.Model):
-    """One commit of a model, with everything that was found in it. Immutable once written (database trigger)."""
+    """One commit of a model, with everything that was found in it. Only the verdict on its code moves (database trigger)."""
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="revisions")
     commit_sha = models.CharField(max_length=40)
@@ -89,6 +89,9 @@ class Revision(models.Model):
     license = models.CharField(max_length=120, blank=True)
     remote_code_sha256 = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 - null means "no code"
     code_audit = models.CharField(max_length=20, choices=CodeAudit.choices, default=CodeAudit.PENDING)
+    code_waived_until = models.DateTimeField(
+        null=True, blank=True, help_text="When the waiver of its code audit ends; read while serving."
+    )
     committed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -105,6 +108,11 @@ class Revision(models.Model):
                 condition=Q(remote_code_sha256__isnull=True, code_audit=CodeAudit.NOT_APPLICABLE)
                 | (Q(remote_code_sha256__isnull=False) & ~Q(code_audit=CodeAudit.NOT_APPLICABLE)),
                 name="revision_code_audit_matches_code",
+            ),
+            models.CheckConstraint(
+                condition=Q(code_audit=CodeAudit.WAIVED, code_waived_until__isnull=False)
+                | (~Q(code_audit=CodeAudit.WAIVED) & Q(code_waived_until__isnull=True)),
+                name="revision_code_waiver_has_an_end",
             ),
         ]
 

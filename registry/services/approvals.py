@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -15,8 +17,6 @@ from registry.machines import APPROVAL, PAST
 from registry.models import Approval, Revision, User
 from registry.permissions import Action, check
 from registry.services.channels import check_reason
-
-VALID_DAYS = 180
 
 
 @transaction.atomic
@@ -32,8 +32,13 @@ def grant_approval(
     content_sha256: str,
     evidence_ids: list[int],
     policy_version: str,
+    expires_at: datetime,
+    owner: str = "",
+    terms: Mapping[str, Any] | None = None,
 ) -> Approval:
     """Writes the record that every consumer path answers from. Called by the review that decided, in its transaction.
+
+    `terms` are those of the request (`Terms.terms()`); where it names none, the question itself is the limit.
 
     Raises NotAllowed (four eyes), Conflict (a living approval for this revision and environment exists already, or the
     code of the repository is not audited).
@@ -42,9 +47,16 @@ def grant_approval(
     if actor.user.pk == submitted_by.pk:
         raise NotAllowed("You submitted this model, so somebody else must approve it.", code="four_eyes")
     now = timezone.now()
+    written = dict(terms or {})
+    rollback = written.pop("rollback_approval", None)
+    if isinstance(written.get("review_by"), str):
+        written["review_by"] = date.fromisoformat(written["review_by"])
     try:
         with transaction.atomic():
             approval = Approval.objects.create(
+                **written,
+                rollback_approval_id=rollback,
+                owner=owner,
                 model=revision.model,
                 revision=revision,
                 environment=environment,
@@ -59,7 +71,7 @@ def grant_approval(
                 submitted_by=submitted_by,
                 approved_by=actor.user,
                 approved_at=now,
-                expires_at=now + timedelta(days=VALID_DAYS),
+                expires_at=expires_at,
                 status_at=now,
                 status_by=actor.user,
             )
@@ -79,6 +91,8 @@ def grant_approval(
         content_sha256=content_sha256,
         evidence=evidence_ids,
         expires_at=approval.expires_at.isoformat(),
+        terms=dict(terms or {}),
+        owner=owner,
     )
     return approval
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import time
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from registry import audit, hub, store
+from registry.enums import JobKind, JobState
 from registry.exceptions import DomainError, IntegrityFailure
-from registry.models import Blob, RevisionFile
+from registry.models import Blob, Job, RevisionFile
 
 logger = logging.getLogger(__name__)
 SOURCES = 5  # revisions that are asked for one blob before healing gives up until the next scrub
@@ -133,12 +135,32 @@ def scrub(budget_s: float) -> dict[str, int]:
     started = timezone.now()
     for blob in due[:10_000]:
         try:
-            store.verified(blob.pk, blob.size).close()
+            store.check(blob.pk, blob.size)
         except IntegrityFailure as failure:
             counts["damaged"] += damaged(blob.pk, failure)
+            if failure.code == "store_unreachable":
+                break
         else:
             counts["verified"] += 1
             Blob.objects.filter(pk=blob.pk, damaged_at__isnull=True).update(verified_at=started)
         if time.monotonic() >= end:
             break
+    return counts
+
+
+def collect() -> dict[str, int]:
+    """Deletes blobs that no revision uses and nobody put for ASSAY_STORE_GC_H hours. Waits while an intake is running.
+
+    The grace is longer than an intake lasts, and an intake that finds a blob there puts it again (which makes it young),
+    so what an intake counts on is never taken. docs/store.md has the interleavings.
+    """
+    counts = {"kept": 0, "deleted": 0}
+    before = time.time() - settings.STORE_GC_H * 3600
+    for sha256, put_at in list(store.blobs()):
+        if len(sha256) != 64 or put_at >= before or Blob.objects.filter(pk=sha256).exists():
+            counts["kept"] += 1
+            continue
+        if Job.objects.filter(kind=JobKind.INTAKE, state=JobState.RUNNING).exists():
+            break
+        counts["deleted" if store.delete_older(sha256, before) else "kept"] += 1
     return counts

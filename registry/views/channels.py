@@ -11,13 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
-from registry import permissions, policies, queries
+from registry import history, permissions, policies, queries
 from registry.access import MEMBER, access, actor_of, member
 from registry.actors import Actor
 from registry.consumption import living
 from registry.enums import ApprovalStatus, Scope, Status
 from registry.exceptions import Conflict
-from registry.forms import MoveForm, RollbackForm
+from registry.forms import MomentForm, MoveForm, RollbackForm
 from registry.models import Approval, Channel, ChannelMove, ServedReplica
 from registry.permissions import Action
 from registry.services.channels import move_channel, roll_back_channel
@@ -115,6 +115,7 @@ def _context(actor: Actor, channel: Channel, **forms: Any) -> dict[str, Any]:
         "can_roll_back": not roll_back_reason,
         "roll_back_reason": roll_back_reason,
         "replicas": _replicas(channel),
+        "then_form": MomentForm(),
     }
 
 
@@ -126,7 +127,17 @@ def _live_status(approval: Approval | None) -> Status | None:
 def channel_detail(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     channel = queries.get_or_404(queries.channels_of(actor), pk=pk)
-    return render(request, "registry/channel_detail.html", _context(actor, channel))
+    context = _context(actor, channel) | _then(request, channel)
+    return render(request, "registry/channel_detail.html", context)
+
+
+def _then(request: HttpRequest, channel: Channel) -> dict[str, Any]:
+    """The answer to ?at=, and the form that asks."""
+    form = MomentForm(request.GET if "at" in request.GET else None)
+    if not form.is_valid():
+        return {"then_form": form}
+    found = history.channel_at(channel, form.cleaned_data["at"])
+    return {"then_form": form, "then": found, "then_sentence": history.sentence_of(channel, found)}
 
 
 def _act(request: HttpRequest, pk: int, form: Any, name: str, action: Action) -> HttpResponse:

@@ -1,7 +1,9 @@
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:>
-from reviews.api import policies, proof, views
+from reviews.api import code_audits, policies, proof, views
+
+_CODE = "models/<str:org>/<str:name>/revisions/<sha:commit_sha>/code"
 
 urlpatterns = [
     path("approvals/<int:pk>/attestation", proof.AttestationView.as_view()),
@@ -22,7 +24,12 @@ urlpatterns = [
     path("reviews/<int:pk>", views.ReviewView.as_view()),
     path("reviews/<int:pk>/answers", views.ReviewAnswersView.as_view()),
     path("reviews/<int:pk>/decision", views.ReviewDecisionView.as_view()),
+    path("reviews/<int:pk>/record", views.ReviewRecordView.as_view()),
     path("reviews/<int:pk>/changes", views.ReviewChangesView.as_view()),
     path("reviews/<int:pk>/withdraw", views.ReviewWithdrawView.as_view()),
     path("reviews/<int:pk>/resubmit", views.ReviewResubmitView.as_view()),
+    path(_CODE, code_audits.CodeAuditView.as_view()),
+    path(f"{_CODE}/verdicts", code_audits.CodeVerdictsView.as_view()),
+    path(f"{_CODE}/waiver", code_audits.CodeWaiverView.as_view()),
+    path(f"{_CODE}/files/<slug:sha256>", code_audits.CodeSourceView.as_view()),
 ]

@@ -17,10 +17,12 @@ from registry.actors import Actor
 from registry.api.serializers import ErrorAnswer
 from registry.api.views import actor_in, paged, valid
 from registry.enums import Scope
+from reviews import records, votes
+from reviews.api.records import RecordAnswer, RecordInput, VotesSummary
 from reviews.enums import DataClass, Decision, Environment, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.queries import requests_of
-from reviews.services import deciding, submissions
+from reviews.services import deciding, recording, submissions
 
 
 class AnswerSerializer(serializers.ModelSerializer[Answer]):
@@ -36,7 +38,7 @@ class VoteSerializer(serializers.ModelSerializer[Vote]):
 
     class Meta:
         model = Vote
-        fields = ["round", "reviewer", "decision", "reason", "content_sha256", "at"]
+        fields = ["round", "reviewer", "roles", "decision", "reason", "content_sha256", "at"]
 
 
 class ReviewSerializer(serializers.ModelSerializer[ReviewRequest]):
@@ -50,7 +52,7 @@ class ReviewSerializer(serializers.ModelSerializer[ReviewRequest]):
         fields = [
             "id", "model_id", "requested_revision", "commit_sha", "use_case", "environment", "data_class", "owner",
             "status", "problem", "round", "intake_job", "submitted_by", "submitted_at", "decision", "decision_at",
-            "decision_by", "decision_reason", "conditions", "approval",
+            "decision_by", "decision_reason", "conditions", "approval", "tier", "votes_needed",
         ]  # fmt: skip
 
 
@@ -67,11 +69,25 @@ class ReceiptAnswer(serializers.Serializer[Any]):
 class ReviewDetailSerializer(ReviewSerializer):
     answers = AnswerSerializer(many=True)
     votes = VoteSerializer(many=True)
+    votes_summary = serializers.SerializerMethodField()
+    record = serializers.SerializerMethodField()
+    follows = serializers.IntegerField(source="follows_id")
     content_sha256 = serializers.SerializerMethodField()
     receipt = serializers.SerializerMethodField()
 
     class Meta(ReviewSerializer.Meta):
-        fields = [*ReviewSerializer.Meta.fields, "checklist", "answers", "votes", "content_sha256", "receipt"]
+        fields = [
+            *ReviewSerializer.Meta.fields, "checklist", "answers", "votes", "votes_summary", "record", "follows", "delta",
+            "content_sha256", "receipt",
+        ]  # fmt: skip
+
+    @extend_schema_field(VotesSummary)
+    def get_votes_summary(self, request: ReviewRequest) -> dict[str, Any]:
+        return votes.data_of(request)
+
+    @extend_schema_field(RecordAnswer)
+    def get_record(self, request: ReviewRequest) -> dict[str, Any]:
+        return records.record_of(request)
 
     def get_content_sha256(self, request: ReviewRequest) -> str:
         return deciding.content_sha256(request)
@@ -109,6 +125,8 @@ class DecisionInput(serializers.Serializer[Any]):
         default="",
         help_text="What was seen; refused with 409 when it changed since.",
     )
+
+    record = RecordInput(required=False, default=dict, help_text="Written before the vote is cast.")
 
 
 class ChangesInput(serializers.Serializer[Any]):
@@ -205,7 +223,7 @@ class ReviewDecisionView(APIView):
     @extend_schema(
         request=DecisionInput,
         responses={200: ReviewDetailSerializer, 403: ErrorAnswer, 409: ErrorAnswer},
-        summary="Decide",
+        summary="Cast a vote; the last one that is needed decides",
     )
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
@@ -217,7 +235,23 @@ class ReviewDecisionView(APIView):
             reason=data["reason"],
             conditions=data["conditions"],
             seen_sha256=data["content_sha256"],
+            record=data["record"],
         )
+        return _detail(actor, pk)
+
+
+class ReviewRecordView(APIView):
+    access = rules(put=member(Scope.REVIEW))
+
+    @extend_schema(
+        request=RecordInput,
+        responses={200: ReviewDetailSerializer, 409: ErrorAnswer, 422: ErrorAnswer},
+        summary="Write the decision record: where, for what, until when, how it is watched",
+    )
+    def put(self, request: Request, pk: int) -> Response:
+        actor = actor_in(request)
+        record = valid(RecordInput(data=request.data))
+        recording.save_record(actor=actor, request_pk=_known(actor, pk), record=record)
         return _detail(actor, pk)
 
 

@@ -119,28 +119,62 @@ def answer_items(scene: Scene, version: str) -> str:
     return f"for example licence: {answers['license']['text']}"
 
 
+def write_record(scene: Scene, version: str) -> str:
+    """What production needs to know: how it is watched, what takes over, what may be sent to it."""
+    review = scene.review(version)
+    accuracy = scene.figures[version]["evaluation"]["data"]["accuracy"]
+    record: dict[str, Any] = {
+        "use_cases": [{"slug": "review-triage", "text": USE_CASE}],
+        "monitoring": [
+            {"metric": "accuracy", "op": ">=", "threshold": round(accuracy - 0.03, 2)},
+            {"metric": "p95_latency_ms", "op": "<=", "threshold": 500},
+        ],
+        "fallback": "Reviews go to people unsorted, newest first.",
+        "data_policy": "Review texts only, no names or addresses; nothing of them is logged or kept.",
+    }
+    if before := scene.approvals.get("v1"):
+        record["rollback_approval"] = before
+    else:
+        record["rollback_target"] = "The people who sorted reviews before: there is no earlier version."
+    seen = scene.api["reviewer"].put(f"/api/v1/reviews/{review['id']}/record", record)["record"]
+    watched = "; ".join(f"{rule['metric']} {rule['op']} {rule['threshold']}" for rule in seen["monitoring"])
+    return f"watched: {watched}\nends {seen['expires_at'][:10]}, looked at again by {seen['review_by']}"
+
+
+def first_vote(scene: Scene, version: str) -> str:
+    voted = _decide(scene, version, "approved", "Card, code and figures fit the use case.")
+    votes = voted["votes_summary"]
+    expect(voted["status"] == "in_review", f"its status is {voted['status']}")
+    expect((votes["given"], votes["needed"]) == (1, 2), f"the votes are {votes}")
+    open_seat = next(seat["needs"] for seat in votes["seats"] if seat["reviewer"] is None)
+    return f"1 of 2 votes ({votes['tier']} risk); still needed: {open_seat}"
+
+
 def approve(scene: Scene, version: str) -> str:
-    decided = _decide(scene, version, "approved", "Card, code and figures fit the use case.")
+    decided = _decide(scene, version, "approved", "I read it on my own and agree.", "second_reviewer")
     expect(decided["status"] == "approved" and decided["approval"], f"its status is {decided['status']}")
+    scene.approvals[version] = decided["approval"]
+    votes = decided["votes_summary"]
+    expect(votes["given"] == votes["needed"] == 2, f"the votes are {votes}")
     scene.decisions[version] = "approved"
     answer = scene.api["engineer"].get(f"{scene.model}/approved", commit_sha=scene.commits[version])
     granted = answer["approval"]
     expect(
-        granted["approved_by"] == "reviewer" and granted["submitted_by"] == "submitter",
+        granted["approved_by"] == "second_reviewer" and granted["submitted_by"] == "submitter",
         f"it says {granted}",
     )
     expires, evidence = granted["expires_at"][:10], len(granted["evidence"])
     return (
-        f"approval {granted['id']} by {granted['approved_by']}, on {evidence} pieces of evidence and manifest "
+        f"2 of 2 votes: reviewer, second_reviewer\napproval {granted['id']}, on {evidence} pieces of evidence and manifest "
         f"{answer['manifest_sha256'][:16]}…, until {expires}"
     )
 
 
-def _decide(scene: Scene, version: str, decision: str, reason: str) -> dict[str, Any]:
+def _decide(scene: Scene, version: str, decision: str, reason: str, role: str = "reviewer") -> dict[str, Any]:
     review = scene.review(version)
     # What was read is what is decided on: had somebody changed an answer since, this would be refused.
     body = {"decision": decision, "reason": reason, "content_sha256": review["content_sha256"]}
-    answer: dict[str, Any] = scene.api["reviewer"].post(f"/api/v1/reviews/{review['id']}/decision", body)
+    answer: dict[str, Any] = scene.api[role].post(f"/api/v1/reviews/{review['id']}/decision", body)
     return answer
 
 

@@ -35,6 +35,7 @@ class Scene:
         self.api = {role: Api(web, token) for role, token in tokens.items()}
         self.reviews: dict[str, int] = {}
         self.figures: dict[str, dict[str, Any]] = {}
+        self.approvals: dict[str, int] = {}
         self.decisions: dict[str, str] = {}
 
     def review(self, version: str, role: str = "reviewer") -> dict[str, Any]:

@@ -49,13 +49,15 @@ def steps(scene: Scene) -> list[Step]:
     def until_live(version: str) -> list[Step]:
         return [
             step(f"The reviewer answers the eight items about {version}", reviewing.answer_items, version),
-            step(f"The reviewer approves {version} for production", reviewing.approve, version),
+            step(f"The reviewer writes the decision record of {version}", reviewing.write_record, version),
+            step(f"The reviewer votes for {version}: one vote is not enough", reviewing.first_vote, version),
+            step(f"The second reviewer votes, and {version} is approved", reviewing.approve, version),
             step(f"The release manager moves production to {version}", releasing.move, version),
             step(f"The inference server answers with {version}", releasing.served, version),
         ]
 
     return [
-        step("Seven people of two teams reach the API", reviewing.who_is_who),
+        step("Eight people of two teams reach the API", reviewing.who_is_who),
         step("The reviewer adds a golden set", reviewing.add_golden_set),
         *until_measured("v1"),
         step("The submitter tries to approve the own submission: refused", reviewing.four_eyes),

@@ -131,10 +131,10 @@ def _metrics(dossier: dict[str, Any]) -> list[dict[str, str]]:
         data = row["data"] if isinstance(row["data"], dict) else {}
         if row["kind"] == EvidenceKind.EVALUATION:
             where = f"golden set {data.get('golden_set', {}).get('name', '')}"
-            names = ("accuracy", "macro_f1")
+            names = ["accuracy", "macro_f1"]
         else:
             where = str(data.get("hardware", {}).get("cpu", ""))
-            names = ("latency_p50_ms", "latency_p95_ms", "throughput_texts_s", "max_rss_mb")
+            names = ["latency_p50_ms", "latency_p95_ms", "throughput_texts_s", "max_rss_mb"]
         found += [{"type": name, "value": str(data[name]), "slice": where} for name in names if name in data]
     return found
 

@@ -9,12 +9,23 @@ from django.db.models import F, Q
 
 from registry.enums import Status
 from registry.models import Approval, Job, RegisteredModel, Revision, Team, User
-from reviews.enums import OPEN_STATUSES, STATUSES, DataClass, Decision, Environment, ReviewStatus, Verdict
+from registry.models.terms import Terms
+from reviews.enums import (
+    APPROVALS,
+    OPEN_STATUSES,
+    STATUSES,
+    DataClass,
+    Decision,
+    Environment,
+    ReviewStatus,
+    Verdict,
+)
+from reviews.tiers import CHOICES
 
 CHECKED = (ReviewStatus.IN_REVIEW, ReviewStatus.APPROVED, ReviewStatus.REJECTED)
 
 
-class ReviewRequest(models.Model):
+class ReviewRequest(Terms):
     """One question to the reviewers: may this revision be used for that, there, with such data?"""
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="review_requests")
@@ -39,7 +50,31 @@ class ReviewRequest(models.Model):
     )
     submitted_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="submissions")
     submitted_at = models.DateTimeField()
-    decision = models.CharField(max_length=20, choices=Decision.choices, blank=True)
+    edited_by = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        help_text="Who last wrote the submission: submitted it, changed it or submitted it again.",
+    )
+    tier = models.CharField(max_length=6, choices=CHOICES, default="low")
+    votes_needed = models.PositiveSmallIntegerField(default=1)
+    legal_asked = models.BooleanField(default=False)
+    legal_reason = models.TextField(blank=True, help_text="Why a legal reviewer has to vote.")
+    content_sha256 = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="Digest of what is voted on now; a vote on another digest is stale.",
+    )
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="When the approval shall end.")
+    follows = models.ForeignKey(
+        "self", on_delete=models.PROTECT, related_name="followed_by", null=True, blank=True,
+        help_text="The approved review of an earlier commit whose answers were carried over.",
+    )  # fmt: skip
+    delta = models.JSONField(
+        default=list, blank=True, help_text="What changed since then, as classes: see reviews/delta.py."
+    )
+    decision = models.CharField(max_length=30, choices=Decision.choices, blank=True)
     decision_at = models.DateTimeField(null=True, blank=True)
     decision_by = models.ForeignKey(
         User, on_delete=models.PROTECT, related_name="decisions", null=True, blank=True
@@ -50,7 +85,8 @@ class ReviewRequest(models.Model):
         Approval, on_delete=models.PROTECT, related_name="review_request", null=True, blank=True
     )
 
-    class Meta:
+    class Meta(Terms.Meta):
+        abstract = False
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["team", "status", "-submitted_at"])]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
@@ -63,7 +99,7 @@ class ReviewRequest(models.Model):
                 name="review_four_eyes",
             ),
             models.CheckConstraint(
-                condition=Q(status=ReviewStatus.APPROVED, decision=Decision.APPROVED, approval__isnull=False)
+                condition=Q(status=ReviewStatus.APPROVED, decision__in=APPROVALS, approval__isnull=False)
                 | Q(status=ReviewStatus.REJECTED, decision=Decision.REJECTED, approval__isnull=True)
                 | (
                     ~Q(status__in=[ReviewStatus.APPROVED, ReviewStatus.REJECTED])
@@ -73,6 +109,10 @@ class ReviewRequest(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(status__in=CHECKED) | Q(revision__isnull=False), name="review_needs_a_revision"
+            ),
+            models.CheckConstraint(
+                condition=Q(tier="low", votes_needed__gte=1) | (~Q(tier="low") & Q(votes_needed__gte=2)),
+                name="review_votes_needed_by_tier",
             ),
             models.UniqueConstraint(
                 fields=["revision", "environment"],
@@ -113,12 +153,13 @@ class Answer(models.Model):
 
 
 class Vote(models.Model):
-    """One reviewer's vote in one round, bound to the digest of what was voted on. Append-only (database trigger)."""
+    """One person's vote, bound to the digest of what was voted on; on another digest it is stale. Append-only (trigger)."""
 
     request = models.ForeignKey(ReviewRequest, on_delete=models.PROTECT, related_name="votes")
     round = models.PositiveSmallIntegerField()
     reviewer = models.ForeignKey(User, on_delete=models.PROTECT, related_name="votes")
-    decision = models.CharField(max_length=20, choices=Decision.choices)
+    decision = models.CharField(max_length=30, choices=Decision.choices)
+    roles = models.JSONField(default=list, help_text="The person's roles when the vote was cast.")
     content_sha256 = models.CharField(max_length=64)
     reason = models.TextField(blank=True)
     at = models.DateTimeField()
@@ -126,7 +167,8 @@ class Vote(models.Model):
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
-                fields=["request", "round", "reviewer"], name="one_vote_per_reviewer_and_round"
+                fields=["request", "round", "reviewer", "content_sha256"],
+                name="one_vote_per_reviewer_and_content",
             ),
         ]
 

@@ -225,6 +225,8 @@ def _drop(s: Source) -> float | None:
 def _rollback(s: Source) -> str | None:
     if named := s.decided("rollback_target") or s.decided("fallback"):
         return str(named)
+    if (chosen := s.decided("rollback_approval")) and isinstance(chosen, Approval):
+        return chosen.revision.short_sha
     return s.others[0].revision.short_sha if s.others else None
 
 
@@ -328,7 +330,7 @@ CATALOGUE: tuple[Fact, ...] = (
     Fact("monitoring.thresholds", "Metrics watched, with a threshold", "decision record", 0,
          lambda s: len(s.decided("monitoring") or [])),
     Fact("data_policy.stated", "The decision says which data it may see", "decision record", True,
-         lambda s: bool(s.decided("data_policy") or s.decided("data_classes"))),
+         lambda s: bool(s.decided("data_policy"))),
 )  # fmt: skip
 BY_NAME = {fact.name: fact for fact in CATALOGUE}
 SAMPLES = {fact.name: fact.sample for fact in CATALOGUE}

@@ -12,8 +12,10 @@ from registry.enums import JobKind, JobState
 from registry.models import Job, Revision
 from registry.signals import job_finished, job_started
 from reviews import machines
+from reviews.code_audits.judging import inherit
 from reviews.enums import ReviewStatus
 from reviews.models import ReviewRequest
+from reviews.services.recording import open_for_votes
 from reviews.services.submissions import supersede_older
 
 
@@ -48,12 +50,15 @@ def _open_review(request: ReviewRequest, revision: Revision) -> None:
         request = machines.move(request, "start_checks", actor=None)
     try:
         with transaction.atomic():
-            machines.move(request, "pass_checks", actor=None, revision=revision)
+            request.revision = revision
+            open_for_votes(request)
+            machines.move(request, "pass_checks", actor=None)
     except IntegrityError:  # the database allows one review per revision and environment
         request = machines.lock(request.pk)
         problem = f"{revision} is already under review for {request.environment}. Follow that review instead."
         machines.move(request, "fail_checks", actor=None, problem=problem, data={"reason": problem})
         return
+    inherit(revision.pk)
     supersede_older(machines.lock(request.pk))
     request_measurements(actor=actor_for(request.submitted_by, request.team), revision=revision)
 

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from registry import audit
 from registry.actors import Actor
-from registry.canonical import sha256_json
 from registry.exceptions import Conflict, InvalidInput
+from registry.models import Approval
 from registry.services.approvals import grant_approval
 from registry.services.channels import check_reason
-from reviews import attestations, machines, permissions
-from reviews.enums import Decision, Verdict
+from reviews import attestations, machines, permissions, votes
+from reviews.enums import APPROVALS, Decision, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.policies import gate
-
-
-def content_sha256(request: ReviewRequest) -> str:
-    """Digest of what a vote is cast on: content, question and answers. Any edit gives another digest."""
-    revision = request.revision
-    return sha256_json(
-        {
-            "model_id": request.model.model_id,
-            "commit_sha": revision.commit_sha if revision else "",
-            "manifest_sha256": revision.manifest_sha256 if revision else "",
-            "remote_code_sha256": revision.remote_code_sha256 if revision else None,
-            "use_case": request.use_case,
-            "environment": request.environment,
-            "data_class": request.data_class,
-            "checklist": [request.checklist_version, request.checklist],
-            "answers": sorted([a.key, a.verdict, a.text] for a in request.answers.all()),
-            "round": request.round,
-        }
-    )
+from reviews.services.digests import content_sha256 as content_sha256
+from reviews.services.digests import refresh
+from reviews.services.recording import apply_record
 
 
 @transaction.atomic
@@ -72,6 +57,8 @@ def save_answers(*, actor: Actor, request_pk: int, answers: Mapping[str, Mapping
         )
         written.append(answer)
     if written:
+        refresh(request)
+        request.save(update_fields=["content_sha256"])
         audit.record(
             actor=actor,
             verb="review.answered",
@@ -79,7 +66,7 @@ def save_answers(*, actor: Actor, request_pk: int, answers: Mapping[str, Mapping
             model_id=request.model.model_id,
             sha=request.revision.commit_sha if request.revision else "",
             items=", ".join(known[a.key]["title"].lower() for a in written),
-            content_sha256=content_sha256(request),
+            content_sha256=request.content_sha256,
         )
     return written
 
@@ -93,66 +80,128 @@ def decide(
     reason: str = "",
     conditions: str = "",
     seen_sha256: str = "",
+    record: Mapping[str, Any] | None = None,
 ) -> ReviewRequest:
-    """Approves or rejects.
+    """Casts a vote; the one that completes the quorum writes the approval, and one rejection ends the request.
 
-    1. lock the request, 2. person, state and (to approve) readiness, 3. what was seen must be what is there now, 4. vote,
-    5. approval, 6. state, 7. audit. Raises NotAllowed, Conflict, InvalidInput (a rejection without a reason).
+    1. lock the request, 2. person and state, 3. what was seen must be what is there now, 4. the record as the voter changed it
+    (`conditions` and `record`), 5. to approve: readiness, 6. vote, 7. what the vote leads to, 8. audit.
+    Raises NotAllowed, Conflict, InvalidInput (a rejection without a reason, a record that cannot be).
     """
     request = machines.lock(request_pk)
     if decision not in Decision.values:
         raise InvalidInput(
             f"A decision is one of: {', '.join(Decision.values)}.", code="bad_decision", field="decision"
         )
-    approve = decision == Decision.APPROVED
-    if approve:
-        permissions.check_approve(actor, request, conditions)
-    else:
-        permissions.check_decide(actor, request)
+    permissions.check_decide(actor, request)
+    if decision not in APPROVALS:
         check_reason(reason)
-    digest = content_sha256(request)
-    if seen_sha256 and seen_sha256 != digest:
+    _check_seen(request, seen_sha256)
+    changes = dict(record or {})
+    if conditions.strip():  # an empty field leaves what another voter has written
+        changes["conditions"] = conditions
+    if decision in APPROVALS:
+        votes.check_may_approve(actor, request)
+        if changes:
+            apply_record(actor, request, changes)
+        permissions.check_approve(actor, request, request.conditions)
+        if decision == Decision.APPROVED_WITH_CONDITIONS and not request.conditions:
+            raise InvalidInput("Write the conditions.", code="conditions_missing", field="conditions")
+    _cast(actor, request, decision, reason)
+    if decision == Decision.NEEDS_LEGAL_REVIEW:
+        return _ask_legal(actor, request, reason.strip())
+    if decision == Decision.REJECTED:
+        return _close(actor, request, Decision.REJECTED, reason, None)
+    counted = votes.tally(request)
+    if not counted.is_met:
+        return _note_vote(actor, request, counted.words)
+    outcome = Decision.APPROVED_WITH_CONDITIONS if request.conditions else Decision.APPROVED
+    return _close(actor, request, outcome, reason, _grant(actor, request))
+
+
+def _check_seen(request: ReviewRequest, seen_sha256: str) -> None:
+    if seen_sha256 and seen_sha256 != content_sha256(request):
         raise Conflict(
-            "Somebody changed an answer after you opened this page. Read it again, then decide.",
+            "Somebody changed an answer or the decision record after you opened this page. Read it again, then decide.",
             code="changed_since_seen",
         )
-    now = timezone.now()
+
+
+def _cast(actor: Actor, request: ReviewRequest, decision: str, reason: str) -> None:
+    """Writes the vote on what is there now (evidence may have come without anybody's hand since the digest was kept)."""
+    if refresh(request):
+        request.save(update_fields=["content_sha256"])
+    votes.check_not_repeated(actor, request, request.content_sha256)
     Vote.objects.create(
-        request=request, round=request.round, reviewer=actor.user, decision=decision, content_sha256=digest,
-        reason=reason.strip(), at=now,
+        request=request, round=request.round, reviewer=actor.user, decision=decision, reason=reason.strip(),
+        content_sha256=request.content_sha256, roles=sorted(actor.roles), at=timezone.now(),
     )  # fmt: skip
-    assert request.revision is not None
-    approval = (
-        grant_approval(
-            actor=actor,
-            revision=request.revision,
-            submitted_by=request.submitted_by,
-            environment=request.environment,
-            use_case=request.use_case,
-            data_class=request.data_class,
-            conditions=conditions.strip(),
-            content_sha256=digest,
-            evidence_ids=[row.pk for row in permissions.evidence_of(request)],
-            policy_version=gate.policies_digest(request.team_id),
-        )
-        if approve
-        else None
+
+
+def _event(request: ReviewRequest, reason: str) -> dict[str, Any]:
+    return {
+        "model_id": request.model.model_id,
+        "sha": request.revision.commit_sha if request.revision else "",
+        "reason": reason.strip(),
+        "content_sha256": request.content_sha256,
+    }
+
+
+def _note_vote(actor: Actor, request: ReviewRequest, words: str) -> ReviewRequest:
+    """An approving vote that does not complete the quorum: the request stays open for the others."""
+    audit.record(actor=actor, verb="review.voted", subject=request, votes=words, **_event(request, ""))
+    return request
+
+
+def _ask_legal(actor: Actor, request: ReviewRequest, reason: str) -> ReviewRequest:
+    """A seat more, for legal. It belongs to what is voted on, so earlier votes are cast again when legal has looked."""
+    if request.legal_asked:
+        raise Conflict("A legal reviewer is asked already.", code="legal_asked")
+    request.legal_asked, request.legal_reason = True, reason
+    request.votes_needed = len(votes.seats_of(request))
+    refresh(request)
+    request.save(update_fields=["legal_asked", "legal_reason", "votes_needed", "content_sha256"])
+    audit.record(actor=actor, verb="review.legal_asked", subject=request, **_event(request, reason))
+    return request
+
+
+def _grant(actor: Actor, request: ReviewRequest) -> Approval:
+    assert request.revision is not None and request.expires_at is not None
+    return grant_approval(
+        actor=actor,
+        revision=request.revision,
+        submitted_by=request.submitted_by,
+        environment=request.environment,
+        use_case=request.use_case,
+        data_class=request.data_class,
+        conditions=request.conditions,
+        content_sha256=request.content_sha256,
+        evidence_ids=[row.pk for row in permissions.evidence_of(request)],
+        policy_version=gate.policies_digest(request.team_id),
+        expires_at=request.expires_at,
+        owner=request.owner,
+        terms=request.terms(),
     )
+
+
+def _close(
+    actor: Actor, request: ReviewRequest, outcome: str, reason: str, approval: Approval | None
+) -> ReviewRequest:
     decided = machines.move(
         request,
-        "approve" if approve else "reject",
+        "approve" if approval else "reject",
         actor=actor,
         data={
             "reason": reason.strip(),
-            "content_sha256": digest,
-            "conditions": conditions.strip(),
-            "policies": gate.policies_named(request.team_id),
+            "content_sha256": request.content_sha256,
+            "conditions": request.conditions,
+            "outcome": str(outcome),
+            "votes": votes.tally(request).words,
         },
-        decision=decision,
-        decision_at=now,
+        decision=outcome,
+        decision_at=timezone.now(),
         decision_by=actor.user,
         decision_reason=reason.strip(),
-        conditions=conditions.strip(),
         approval=approval,
     )
     attestations.attest(actor, decided)

@@ -95,6 +95,7 @@ def submit_model(*, actor: Actor, submission: Submission) -> ReviewRequest:
             checklist_version=VERSION,
             submitted_by=actor.user,
             submitted_at=now,
+            edited_by=actor.user,
         )
         _start_checks(actor, request, "review.submitted")
     return request
@@ -149,8 +150,8 @@ def resubmit(*, actor: Actor, request_pk: int, use_case: str = "", revision: str
         request.requested_revision = hub.check_revision(revision)
     if request.status == ReviewStatus.CHANGES_REQUESTED:
         request.round += 1
-    request.revision = None
-    request.save(update_fields=["use_case", "requested_revision", "round", "revision"])
+    request.revision, request.edited_by = None, actor.user
+    request.save(update_fields=["use_case", "requested_revision", "round", "revision", "edited_by"])
     _start_checks(actor, request, "review.resubmitted")
     return machines.lock(request_pk)
 

@@ -13,7 +13,7 @@ from registry.access import MEMBER, access, actor_of
 from registry.actors import Actor
 from registry.models import Membership
 from registry.views.channels import channel_rows
-from reviews.queries import requests_of, sent_back_to, waiting_for
+from reviews.queries import audits_waiting_for, requests_of, sent_back_to, waiting_for
 
 SHOWN = 20
 
@@ -27,6 +27,16 @@ def _waiting(actor: Actor) -> list[dict[str, Any]]:
             "due": None,
         }
         for request in waiting_for(actor)[:SHOWN]
+    ]
+    found += [
+        {
+            "title": f"The code of {revision}",
+            "url": reverse("revision_code", args=[revision.pk]),
+            "why": "It is under review, and files of its code wait for a security auditor.",
+            "icon": "shield",
+            "due": None,
+        }
+        for revision in audits_waiting_for(actor)[:SHOWN]
     ]
     return found + [
         {

@@ -33,6 +33,7 @@ from registry.views.pages import page_of
 from reviews.models import ReviewRequest
 from reviews.policies.panel import panel_lines
 from reviews.queries import newest_evidence, requests_of
+from reviews.views.decisions import record_rows, shown_votes
 from reviews.views.measurements import benchmark_context, evaluation_context
 from reviews.views.proof import proof_context
 
@@ -167,7 +168,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
     model = revision.model
     approvals = list(
         Approval.objects.filter(model=model)
-        .select_related("revision", "approved_by", "submitted_by")
+        .select_related("revision", "approved_by", "submitted_by", "rollback_approval__revision")
         .order_by("-approved_at")
     )
     approval = next((a for a in approvals if a.revision_id == revision.pk), None)
@@ -181,9 +182,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
     before = others[0].revision if others else None
     jobs = queries.jobs_of(actor).filter(subject__startswith=f"revision:{revision.pk}:").order_by("-pk")[:10]
     lines, summary = panel_lines(actor, revision, review)
-    votes = list(review.votes.select_related("reviewer")) if review else []
-    for vote in votes:
-        vote.verdict, vote.comment, vote.by = vote.get_decision_display(), vote.reason, vote.reviewer  # type: ignore[attr-defined]
+    votes = shown_votes(review) if review else []
     return {
         "model": model,
         "revision": revision,
@@ -204,6 +203,7 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
         "votes": votes,
         "reviews": reviews,
         "approval": approval,
+        "record": record_rows(approval) if approval else [],
         "events": _events(revision, approval, reviews, [row.pk for row in mine.values()]),
         "jobs": list(jobs),
         "actions": _actions(actor, revision, approval),

@@ -20,13 +20,15 @@ from registry.rendering import card_html, card_lines
 from registry.views.pages import page_of, try_on_form
 from reviews import permissions
 from reviews.checklist import Reading, facts_for
-from reviews.enums import OPEN_STATUSES, Decision, ReviewStatus
+from reviews.enums import OPEN_STATUSES, ReviewStatus
 from reviews.forms import AnswerForm, DecisionForm, SubmitForm
 from reviews.models import Answer, ReviewRequest
 from reviews.queries import requests_of, waiting_for
 from reviews.services import deciding, submissions
+from reviews.views.decisions import actions_of, vote_context, voted_words
 from reviews.views.measurements import benchmark_context
 from reviews.views.tiers import shown_tier, tier_of_request
+from reviews.votes import missing_votes
 
 WAITS_FOR = {
     ReviewStatus.SUBMITTED: "a worker",
@@ -153,32 +155,6 @@ def _items(
     ]
 
 
-def _actions(actor: Actor, review: ReviewRequest, missing: list[str]) -> list[dict[str, Any]]:
-    deciding_reason = permissions.reason_against(permissions.check_decide, actor, review)
-    blocking = [sentence for sentence in missing if not sentence.startswith("Write the conditions")]
-    approve_reason = deciding_reason or (
-        f"{len(blocking)} things are still missing; see the list." if blocking else ""
-    )
-    found: list[dict[str, Any]] = []
-    if review.status == ReviewStatus.IN_REVIEW:
-        decide = reverse("review_decide", args=[review.pk])
-        found += [
-            {"label": "Approve", "url": decide, "name": "decision", "value": Decision.APPROVED, "tone": "primary",
-             "allowed": not approve_reason, "reason": approve_reason},
-            {"label": "Request changes", "url": reverse("review_changes", args=[review.pk]), "tone": "plain",
-             "allowed": not deciding_reason, "reason": deciding_reason},
-            {"label": "Reject", "url": decide, "name": "decision", "value": Decision.REJECTED, "tone": "danger",
-             "allowed": not deciding_reason, "reason": deciding_reason},
-        ]  # fmt: skip
-    if review.submitted_by_id == actor.user.pk and review.is_open:
-        if review.status == ReviewStatus.CHANGES_REQUESTED:
-            found.append({"label": "Submit again", "url": reverse("review_resubmit", args=[review.pk]), "tone": "primary",
-                          "allowed": True, "reason": ""})  # fmt: skip
-        found.append({"label": "Withdraw", "url": reverse("review_withdraw", args=[review.pk]), "tone": "plain",
-                      "allowed": True, "reason": ""})  # fmt: skip
-    return found
-
-
 def _waiting_note(review: ReviewRequest) -> str:
     if review.problem and review.is_open:
         return review.problem
@@ -204,17 +180,17 @@ def _context(
     items = _items(review, writable, bound)
     answers = [item["answer"] for item in items if item["answer"]]
     deciding_now = review.status == ReviewStatus.IN_REVIEW
+    measuring = permissions.open_measurements(review) if deciding_now else 0
     missing = (
-        permissions.missing_for_approval(review, answers, evidence, permissions.open_measurements(review))
+        permissions.missing_for_approval(review, answers, evidence, measuring, review.conditions)
         if deciding_now
         else []
     )
     can_decide = deciding_now and not permissions.reason_against(permissions.check_decide, actor, review)
     if decision_form is None and can_decide:
-        decision_form = DecisionForm(initial={"content_sha256": deciding.content_sha256(review)})
-    votes = list(review.votes.select_related("reviewer").order_by("pk"))
-    for vote in votes:
-        vote.verdict, vote.comment, vote.by = vote.get_decision_display(), vote.reason, vote.reviewer  # type: ignore[attr-defined]
+        decision_form = DecisionForm(
+            initial={"content_sha256": deciding.content_sha256(review), "conditions": review.conditions}
+        )
     evaluation, benchmark = newest.get("evaluation"), newest.get("benchmark")
     return {
         "request_": review,
@@ -227,8 +203,8 @@ def _context(
         "card_html": card_html(review.revision.card_text) if review.revision else "",
         "card_lines": card_lines(review.revision.card_text) if review.revision else [],
         "decision_form": decision_form,
-        "actions": _actions(actor, review, missing),
-        "votes": votes,
+        "actions": actions_of(actor, review, missing),
+        **vote_context(review, writable),
         "evidence": {
             "evaluation": {**evaluation.data, "summary": ""} if evaluation else None,
             "benchmark": {**(benchmark_context(benchmark) or {}), "summary": ""} if benchmark else None,
@@ -236,7 +212,7 @@ def _context(
         }
         if review.revision
         else None,
-        "missing": missing,
+        "missing": missing + (missing_votes(review) if deciding_now else []),
         "waiting_note": _waiting_note(review),
     }
 
@@ -301,7 +277,10 @@ def _save(actor: Actor, pk: int, key: str, data: dict[str, str]) -> Callable[[],
 
 
 def _decision(
-    request: HttpRequest, pk: int, act: Callable[[Actor, dict[str, str]], ReviewRequest], done: str
+    request: HttpRequest,
+    pk: int,
+    act: Callable[[Actor, dict[str, str]], ReviewRequest],
+    done: str | Callable[[ReviewRequest], str],
 ) -> HttpResponse:
     actor = actor_of(request)
     review = _request(actor, pk)
@@ -309,7 +288,8 @@ def _decision(
     form.is_valid()
     result, status = try_on_form(form, lambda: act(actor, form.cleaned_data))
     if result:
-        messages.success(request, done.format(model=review.model.model_id))
+        said = done.format(model=review.model.model_id) if isinstance(done, str) else done(result)
+        messages.success(request, said)
         return redirect("review_detail", pk)
     for error in form.non_field_errors():
         messages.error(request, str(error))
@@ -335,7 +315,7 @@ def review_decide(request: HttpRequest, pk: int) -> HttpResponse:
             seen_sha256=data.get("content_sha256", ""),
         )
 
-    return _decision(request, pk, act, "{model} is decided: " + decision + ".")
+    return _decision(request, pk, act, voted_words)
 
 
 @access(post=member(Scope.REVIEW))

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def relinked(rows: Rows, start: int) -> Rows:
     for index in range(start, len(rows)):
         row = rows[index]
         row[0], row[3] = index + 1, prev
-        at = chains.datetime.fromisoformat(row[1]).replace(tzinfo=chains.UTC)
+        at = datetime.fromisoformat(row[1]).replace(tzinfo=UTC)
         row[4] = prev = link(index + 1, prev, at, row[2])
     return rows
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from registry.gateway import metadata
 from tests.factories import MODEL_ID, SHA_A, SHA_B, Api, World, make_approval, make_revision
 from tests.gateway.scene import FILES, Scene
 
@@ -85,6 +89,38 @@ def test_commits_are_the_approved_history(hub: Api, scene: Scene) -> None:
     assert [c["id"] for c in hub.get(f"{M}/commits/main").data] == [SHA_A]
 
 
+def test_commits_come_in_pages_that_clients_follow(
+    hub: Api, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "COMMITS", 2)
+    shas = [SHA_A]
+    for number in range(1, 6):
+        shas.append(f"{number:040x}")
+        make_approval(scene.world, make_revision(scene.world.team, shas[-1]))
+    read, address = [], f"{M}/commits/{shas[-1]}"
+    for _ in range(3):
+        page = hub.get(address)
+        read += [c["id"] for c in page.data]
+        if "Link" not in page.headers:
+            break
+        address = page.headers["Link"].split(">")[0].removeprefix(f"<{settings.PUBLIC_URL}")
+    assert read == shas[::-1] and "Link" not in page.headers
+
+
+def test_list_names_a_model_once_whatever_the_number_of_its_approvals(
+    hub: Api, scene: Scene, django_assert_num_queries: Any
+) -> None:
+    """In production: that one. Without production: the only active one; of several, none (main would be a guess)."""
+    for number in range(1, 4):
+        make_approval(scene.world, make_revision(scene.world.team, f"{number:040x}"))
+        make_approval(scene.world, make_revision(scene.world.team, f"{number:040x}", model_id="acme/several"))
+    make_approval(scene.world, make_revision(scene.world.team, SHA_A, model_id="acme/single"))
+    hub.get("/hub/api/models")
+    with django_assert_num_queries(4):
+        listed = hub.get("/hub/api/models?full=true").data
+    assert {m["id"]: m["sha"] for m in listed} == {MODEL_ID: SHA_A, "acme/single": SHA_A}
+
+
 def test_list_filters_sorts_and_pages(world: World) -> None:
     for number in range(5):
         make_approval(world, make_revision(world.team, SHA_A, model_id=f"acme/m{number}"))
@@ -112,6 +148,7 @@ def test_query_count_does_not_grow_with_models_and_revisions(hub: Api, scene: Sc
             found.append(len(queries))
         return found
 
+    make_approval(scene.world, make_revision(scene.world.team, "9" * 40, model_id="acme/without-a-channel"))
     hub.get(M)  # the token's last use is noted once a minute
     before = counts()
     for number in range(8):

@@ -10,10 +10,21 @@ import pytest
 from django.utils import timezone
 
 from registry.enums import Scope
-from registry.models import Revision
 from registry.services.approvals import change_approval
 from registry.services.channels import move_channel
-from tests.factories import MODEL_ID, SHA_A, SHA_B, SHA_C, Answered, Api, World, make_approval, make_revision
+from reviews.code_audits.judging import end_waiver
+from tests.factories import (
+    MODEL_ID,
+    SHA_A,
+    SHA_B,
+    SHA_C,
+    Answered,
+    Api,
+    World,
+    audit_code,
+    make_approval,
+    make_revision,
+)  # fmt: skip
 from tests.gateway.scene import FILES, Scene
 
 CONFIG = f"/hub/{MODEL_ID}/resolve/{{}}/config.json"
@@ -214,10 +225,12 @@ def test_code_is_served_and_listed_only_when_its_audit_passed_or_was_waived(
 ) -> None:
     files = {"config.json": b"{}", "modeling.py": b"x = 1", "sub/Tool.PY": b"y = 2"}
     revision = make_revision(world.team, SHA_A, files=files, remote_code=True)
-    Revision.objects.filter(pk=revision.pk).update(code_audit="passed")
-    revision.refresh_from_db()
+    audit_code(world, revision, "waived" if audit in ("waived", "pending") else "passed")
     make_approval(world, revision)
-    Revision.objects.filter(pk=revision.pk).update(code_audit=audit)
+    if audit == "pending":
+        end_waiver(actor=world.admin, revision=revision, reason="The trial is over")
+    elif audit == "failed":
+        audit_code(world, revision, "failed")
     hub = Api.of(world.viewer)
     for path in ("modeling.py", "sub/Tool.PY"):
         assert (hub.get(f"/hub/{MODEL_ID}/resolve/main/{path}").status == 200) is served

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -117,6 +118,24 @@ def test_stranger_with_htmx_is_told_where_to_sign_in(client: Client, db: None) -
     answer = client.get("/reviews/", headers={"HX-Request": "true"})
     assert answer.status_code == 401
     assert answer.headers["HX-Redirect"].startswith("/login/?next=")
+
+
+@pytest.mark.parametrize(
+    ("current", "back"),
+    [
+        ("http://testserver/reviews/7/?tab=card", "/reviews/7/?tab=card"),
+        ("http://testserver/", "/"),
+        ("https://evil.example/reviews/7/", "/runs/"),
+        ("//evil.example/x", "/runs/"),
+        ("javascript:alert(1)", "/runs/"),
+        ("", "/runs/"),
+    ],
+)
+def test_htmx_brings_a_stranger_back_to_the_page_and_not_to_its_part(
+    client: Client, db: None, current: str, back: str
+) -> None:
+    answer = client.get("/runs/", headers={"HX-Request": "true", "HX-Current-URL": current})
+    assert answer.headers["HX-Redirect"] == f"/login/?{urlencode({'next': back})}"
 
 
 def test_undeclared_verb_answers_405(world: World) -> None:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from inference.models import EvaluationPrediction
 from registry.actors import Actor
 from registry.canonical import sha256_json
-from registry.enums import EvidenceKind, JobKind, JobState
+from registry.enums import EvidenceKind, JobKind, JobState, Role
 from registry.models import Evidence, Revision
 from registry.rendering import TAGS, card_html
 from registry.services.channels import move_channel, roll_back_channel
@@ -27,6 +27,7 @@ from tests.factories import (
     make_approval,
     make_golden_set,
     make_job,
+    make_member,
     make_review,
     make_revision,
 )
@@ -220,6 +221,9 @@ def test_reviewer_answers_without_javascript_and_approves(story: Story) -> None:
     saved = client.post(story.addresses["review"], _answers(review), follow=True)
     assert "8 of 8 answered" in saved.content.decode()
     done = client.post(reverse("review_decide", args=[review.pk]), {"decision": "approved"}, follow=True)
+    assert "is cast: 1 of 2 votes" in done.content.decode()
+    second = signed_in(make_member(story.world.team, Role.REVIEWER))
+    done = second.post(reverse("review_decide", args=[review.pk]), {"decision": "approved"}, follow=True)
     assert "is decided: approved" in done.content.decode()
     review.refresh_from_db()
     assert review.status == ReviewStatus.APPROVED

@@ -22,6 +22,7 @@ from tests.factories import (
     SHA_C,
     Api,
     World,
+    audit_code,
     make_approval,
     make_review,
     make_revision,
@@ -123,12 +124,14 @@ def test_deprecated_is_still_given_and_says_so(world: World, api: Clients) -> No
 
 
 def test_model_with_code_says_that_it_needs_trust_remote_code(world: World, api: Clients) -> None:
-    from registry.models import Revision
-
-    revision = make_revision(world.team, remote_code=True)
-    Revision.objects.filter(pk=revision.pk).update(code_audit="passed")
+    revision = audit_code(world, make_revision(world.team, remote_code=True))
     make_approval(world, revision)
-    assert api(world.viewer).get(PATH).data["trust_remote_code"] is True
+    data = api(world.viewer).get(PATH).data
+    assert data["trust_remote_code"] is True
+    assert data["code_audit"] == {
+        "allowed": True, "verdict": "passed", "digest": revision.remote_code_sha256,
+        "url": f"http://127.0.0.1:8000/revisions/{revision.pk}/code/",
+    }  # fmt: skip
 
 
 # --- the reasons -------------------------------------------------------------------------------------------------------
@@ -187,7 +190,7 @@ def overdue(world: World) -> None:
             in_review,
             f"?commit_sha={SHA_A}",
             "not_approved",
-            "may not be used: nobody has approved it. See http",
+            "may not be used: nobody has approved it yet: it is in review. See http",
         ),
         (in_review, f"?commit_sha={SHA_C}", "revision_unknown", f"has no revision {SHA_C[:12]} in Assay"),
         (

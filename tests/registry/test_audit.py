@@ -238,13 +238,14 @@ ACTS: dict[str, Callable[[World], Any]] = {
         approval=Approval.objects.get(), reason="First release",
     ),
     "reject": lambda w: decide(
-        actor=w.reviewer, request_pk=ReviewRequest.objects.get().pk, decision="rejected", reason="The labels are swapped."
+        actor=w.reviewer, request_pk=ReviewRequest.objects.get(status="in_review").pk, decision="rejected",
+        reason="The labels are swapped.",
     ),
     "answer": lambda w: save_answers(
-        actor=w.reviewer, request_pk=ReviewRequest.objects.get().pk,
+        actor=w.reviewer, request_pk=ReviewRequest.objects.get(status="in_review").pk,
         answers={"license": {"verdict": "acceptable", "text": ""}},
     ),
-    "withdraw": lambda w: withdraw(actor=w.submitter, request_pk=ReviewRequest.objects.get().pk),
+    "withdraw": lambda w: withdraw(actor=w.submitter, request_pk=ReviewRequest.objects.get(status="in_review").pk),
     "create token": lambda w: create_token(actor=w.viewer, name="mine", scopes=["read"], days=1),
     "revoke token": lambda w: revoke_token(actor=w.admin, token_pk=ApiToken.objects.get().pk),
 }  # fmt: skip

@@ -32,6 +32,7 @@ from tests.factories import (
     SHA_A,
     SHA_B,
     World,
+    audit_code,
     make_approval,
     make_evidence,
     make_golden_set,
@@ -160,7 +161,8 @@ def test_commit_sha_is_40_lower_case_hex(world: World, sha: str) -> None:
 @pytest.mark.parametrize(
     "column",
     ["model_id", "commit_sha", "manifest_sha256", "total_size", "card_text", "card_sha256", "config", "label_mapping",
-     "remote_code_sha256"],
+     "remote_code_sha256", "requested_revision", "card_data", "facts", "findings", "pipeline_tag", "library_name",
+     "license", "committed_at", "created_at"],
 )  # fmt: skip
 def test_what_was_found_at_a_commit_cannot_be_changed(world: World, raw: Raw, column: str) -> None:
     revision = make_revision(world.team)
@@ -279,7 +281,7 @@ def test_approval_cannot_borrow_another_models_revision(world: World) -> None:
     approval = make_approval(world, other)
     approval.pk, approval.revision = None, revision
     approval.manifest_sha256 = revision.manifest_sha256
-    with refused("An approval must be bound to the content of its revision"):
+    with refused():  # for two reasons: the content, and no review of that revision
         Approval.objects.bulk_create([approval])
 
 
@@ -289,8 +291,7 @@ def test_approval_cannot_borrow_another_models_revision(world: World) -> None:
 def test_revision_with_code_is_approved_after_its_audit_only(
     world: World, verdict: str, allowed: bool
 ) -> None:
-    revision = make_revision(world.team, remote_code=True)
-    Revision.objects.filter(pk=revision.pk).update(code_audit=verdict)
+    revision = audit_code(world, make_revision(world.team, remote_code=True), verdict)
     if allowed:
         make_approval(world, revision)
     else:

@@ -12,25 +12,29 @@ from registry.permissions import Action, can, check
 from tests.factories import World, make_member
 
 TABLE = """
-                                 | viewer | submitter | reviewer | security_auditor | release_manager | admin | auditor
-submit a model                   |        | yes       |          |                  |                 | yes   |
-answer a review                  |        |           | yes      |                  |                 |       |
-decide a review                  |        |           | yes      |                  |                 |       |
-add a golden set                 |        | yes       | yes      |                  |                 | yes   |
-run a benchmark or an evaluation |        | yes       | yes      |                  | yes             | yes   |
-cancel a run                     |        | yes       | yes      |                  | yes             | yes   |
-move a channel                   |        |           |          |                  | yes             |       |
-roll a channel back              |        |           |          |                  | yes             | yes   |
-suspend an approval              |        |           | yes      |                  | yes             | yes   |
-revoke an approval               |        |           |          |                  |                 | yes   |
-verify the audit log             | yes    | yes       | yes      | yes              | yes             | yes   | yes
-export the record                |        |           | yes      | yes              | yes             | yes   | yes
-"""
+                                 | viewer | submitter | reviewer | security_auditor | legal_reviewer | release_manager | admin | auditor
+submit a model                   |        | yes       |          |                  |                |                 | yes   |
+answer a review                  |        |           | yes      |                  | yes            |                 |       |
+decide a review                  |        |           | yes      | yes              | yes            |                 |       |
+audit the code of a model        |        |           |          | yes              |                |                 |       |
+waive a code audit               |        |           |          | yes              |                |                 | yes   |
+add a golden set                 |        | yes       | yes      |                  |                |                 | yes   |
+run a benchmark or an evaluation |        | yes       | yes      |                  |                | yes             | yes   |
+cancel a run                     |        | yes       | yes      |                  |                | yes             | yes   |
+move a channel                   |        |           |          |                  |                | yes             |       |
+roll a channel back              |        |           |          |                  |                | yes             | yes   |
+suspend an approval              |        |           | yes      |                  |                | yes             | yes   |
+revoke an approval               |        |           |          |                  |                |                 | yes   |
+verify the audit log             | yes    | yes       | yes      | yes              | yes            | yes             | yes   | yes
+export the record                |        |           | yes      | yes              |                | yes             | yes   | yes
+"""  # noqa: E501 - a table is read in columns
 
 SCOPES = {
     "submit a model": "submit",
     "answer a review": "review",
     "decide a review": "review",
+    "audit the code of a model": "review",
+    "waive a code audit": "review",
     "add a golden set": "submit",
     "run a benchmark or an evaluation": "submit",
     "cancel a run": "submit",

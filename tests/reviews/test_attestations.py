@@ -192,8 +192,9 @@ def model_signing_verifier(key: Path) -> Any:
         importlib.import_module("OpenSSL")
     except ImportError:
         empty = types.ModuleType("OpenSSL")
-        empty.crypto = types.ModuleType("OpenSSL.crypto")  # type: ignore[attr-defined]
-        sys.modules["OpenSSL"], sys.modules["OpenSSL.crypto"] = empty, empty.crypto  # type: ignore[attr-defined]
+        crypto = types.ModuleType("OpenSSL.crypto")
+        setattr(empty, "crypto", crypto)  # noqa: B010 - a module has no such attribute for a type checker
+        sys.modules["OpenSSL"], sys.modules["OpenSSL.crypto"] = empty, crypto
     verifying = importlib.import_module("model_signing.verifying")
     return verifying.Config().use_elliptic_key_verifier(public_key=key)
 

@@ -19,6 +19,7 @@ from reviews.enums import ReviewStatus
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.policies.gate import policies_digest
 from reviews.services.deciding import content_sha256, decide, request_changes, save_answers
+from reviews.services.recording import save_record
 from reviews.services.submissions import supersede_older, withdraw
 from tests.factories import (
     SHA_B,
@@ -44,19 +45,23 @@ def ready(world: World, environment: str = "production", **fields: Any) -> Revie
 
 def test_approval_pins_everything_that_was_decided_on(world: World) -> None:
     review = ready(world)
-    digest = content_sha256(review)
+    save_record(actor=world.reviewer, request_pk=review.pk, record={"conditions": "Not for medical texts."})
+    digest = content_sha256(ReviewRequest.objects.get(pk=review.pk))
+    first = decide(actor=world.reviewer, request_pk=review.pk, decision="approved", seen_sha256=digest)
+    assert (first.status, first.decision) == (ReviewStatus.IN_REVIEW, "") and not Approval.objects.exists()
     decided = decide(
-        actor=world.reviewer,
-        request_pk=review.pk,
-        decision="approved",
-        conditions="Not for medical texts.",
-        seen_sha256=digest,
+        actor=world.security_auditor, request_pk=review.pk, decision="approved", seen_sha256=digest
     )
     approval = Approval.objects.get()
     revision = review.revision
     assert revision and decided.status == ReviewStatus.APPROVED and decided.approval == approval
+    assert (
+        decided.decision == "approved_with_conditions" and decided.decision_by == world.security_auditor.user
+    )
     assert approval.manifest_sha256 == revision.manifest_sha256
-    assert approval.content_sha256 == digest == Vote.objects.get().content_sha256
+    assert {approval.content_sha256, digest} == set(Vote.objects.values_list("content_sha256", flat=True)) | {
+        digest
+    }
     assert (approval.environment, approval.use_case, approval.data_class) == (
         "production",
         review.use_case,
@@ -101,7 +106,7 @@ def test_every_item_must_be_answered_before_an_approval(world: World, key: str) 
 
 @pytest.mark.parametrize("verdict", ["concern", "not_stated"])
 def test_doubt_needs_conditions(world: World, verdict: str) -> None:
-    review = ready(world)
+    review = ready(world, "staging")
     answers = {"license": {"verdict": verdict, "text": "No licence file."}}
     save_answers(actor=world.reviewer, request_pk=review.pk, answers=answers)
     with pytest.raises(
@@ -145,17 +150,18 @@ def test_running_measurement_is_waited_for(world: World) -> None:
 
 def test_unaudited_code_cannot_be_approved(world: World) -> None:
     review = ready(world, remote_code=True)
-    with pytest.raises(Conflict, match="carries code and its audit has not passed"):
+    with pytest.raises(Conflict, match="has not been audited yet; a security auditor judges the code"):
         decide(actor=world.reviewer, request_pk=review.pk, decision="approved")
 
 
 @pytest.mark.parametrize("role", sorted(set(Role.values) - {"reviewer"}))
 @pytest.mark.parametrize("decision", ["approved", "rejected"])
-def test_only_reviewers_decide(world: World, role: str, decision: str) -> None:
-    review = ready(world)
+def test_only_reviewers_decide_what_is_of_low_risk(world: World, role: str, decision: str) -> None:
+    review = ready(world, "staging")
     person = make_member(world.team, Role(role))  # somebody else than the submitter, also for that role
-    with pytest.raises(NotAllowed, match="To decide a review you need the role reviewer"):
+    with pytest.raises(NotAllowed) as refusal:
         decide(actor=person, request_pk=review.pk, decision=decision, reason="Because I can")
+    assert refusal.value.code == "role_missing" and "reviewer" in refusal.value.message
 
 
 @pytest.mark.parametrize("status", sorted(set(ReviewStatus.values) - {"in_review", "approved", "rejected"}))

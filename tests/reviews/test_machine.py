@@ -33,30 +33,41 @@ def test_review_machine_is_this_table() -> None:
     check_machine(REVIEW, TABLE)
 
 
-def decided(world: World, status: str, revision: Any) -> dict[str, Any]:
-    """What the database wants of a row that is born decided."""
-    if status not in ("approved", "rejected"):
+def born(world: World, state: str) -> ReviewRequest:
+    """A request in this state, decided as the database wants it."""
+    revision = make_revision(world.team)
+    if state == "approved":
+        return make_approval(world, revision, environment="staging").review_request
+    decided = {"decision": state, "decision_at": timezone.now(), "decision_by": world.reviewer.user}
+    return make_review(world, revision, status=state, **(decided if state == "rejected" else {}))
+
+
+def decision(world: World, request: ReviewRequest, target: str) -> dict[str, Any]:
+    """The decider's vote, and what goes with the decision that `target` is."""
+    if target not in ("approved", "rejected"):
         return {}
-    found: dict[str, Any] = {
-        "decision": status, "decision_at": timezone.now(), "decision_by": world.reviewer.user,
+    fields: dict[str, Any] = {
+        "decision": target, "decision_at": timezone.now(), "decision_by": world.reviewer.user,
     }  # fmt: skip
-    return found | (
-        {"approval": make_approval(world, revision, environment="staging")} if status == "approved" else {}
-    )
+    if target == "approved":
+        assert request.revision
+        return {
+            **fields,
+            "approval": make_approval(world, request.revision, environment="staging", review=request),
+        }
+    Vote.objects.create(
+        request=request, round=1, reviewer=world.reviewer.user, decision=target, at=timezone.now(),
+        content_sha256=request.content_sha256,
+    )  # fmt: skip
+    return fields
 
 
 @pytest.mark.parametrize(("state", "action", "target"), cells(TABLE))
 def test_request_moves_through_its_door_as_the_table_says(
     world: World, state: str, action: str, target: str
 ) -> None:
-    revision = make_revision(world.team)
-    request = make_review(world, revision, status=state, **decided(world, state, revision))
-    fields = decided(world, target, revision)
-    if fields:  # the database asks for the decider's vote before the decision
-        Vote.objects.create(
-            request=request, round=1, reviewer=world.reviewer.user, decision=target, content_sha256="0" * 64,
-            at=timezone.now(),
-        )  # fmt: skip
+    request = born(world, state)
+    fields = decision(world, request, target)
     locked = machines.lock(request.pk)
     if target == "-":
         with pytest.raises(Conflict):

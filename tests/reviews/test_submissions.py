@@ -331,11 +331,26 @@ def test_withdrawn_submission_stays_withdrawn_when_its_intake_ends(
     assert client.post(f"/reviews/{pk}/withdraw").code == "wrong_state"
 
 
-@pytest.mark.parametrize("act", ["withdraw", "resubmit"])
-def test_only_the_submitter_takes_back_or_sends_again(world: World, api: Clients, act: str) -> None:
+def test_only_the_submitter_takes_back(world: World, api: Clients) -> None:
     review = make_review(world, status="changes_requested")
-    answer = api(world.admin).post(f"/reviews/{review.pk}/{act}")
+    answer = api(world.admin).post(f"/reviews/{review.pk}/withdraw")
     assert (answer.status, answer.code) == (403, "not_submitter")
+
+
+@pytest.mark.parametrize("role", ["viewer", "reviewer", "security_auditor", "release_manager", "auditor"])
+def test_only_submitters_and_admins_send_again(world: World, api: Clients, role: str) -> None:
+    review = make_review(world, status="changes_requested")
+    answer = api(world.by_role(role)).post(f"/reviews/{review.pk}/resubmit")
+    assert (answer.status, answer.code) == (403, "role_missing")
+
+
+def test_who_sends_it_again_is_its_last_editor(world: World, api: Clients, hub: Hub) -> None:
+    pk = api(world.submitter).post("/reviews", submission()).data["id"]
+    run_intake()
+    request_changes(actor=world.reviewer, request_pk=pk, reason="Please pin the data set.")
+    assert api(world.admin).post(f"/reviews/{pk}/resubmit").status == 200
+    found = ReviewRequest.objects.get(pk=pk)
+    assert (found.submitted_by, found.edited_by) == (world.submitter.user, world.admin.user)
 
 
 def test_resubmission_is_a_new_round_in_which_earlier_votes_do_not_count(

@@ -68,9 +68,9 @@ def card_data(readme: bytes | None) -> dict[str, Any] | None:
         return None
     try:
         front = yaml.safe_load(text[4:].split("\n---", 1)[0])
-    except yaml.YAMLError:
+        return json.loads(json.dumps(front, default=str)) if isinstance(front, dict) else None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
-    return json.loads(json.dumps(front, default=str)) if isinstance(front, dict) else None
 
 
 def _read(store: SampleHubStore, model_id: str, sha: str, path: str) -> bytes | None:
@@ -83,7 +83,8 @@ def _read(store: SampleHubStore, model_id: str, sha: str, path: str) -> bytes | 
 def _read_json(store: SampleHubStore, model_id: str, sha: str, path: str) -> dict[str, Any]:
     try:
         value = json.loads(_read(store, model_id, sha, path) or b"{}")
-    except ValueError:
+        json.dumps(value)  # what can be read may still be too deep to be written
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -158,6 +159,6 @@ def _parameters(store: SampleHubStore, model_id: str, sha: str) -> dict[str, Any
                 for length in tensor["shape"]:
                     elements *= length
                 counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + elements
-    except (EntryNotFound, OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (EntryNotFound, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return {"parameters": counts, "total": sum(counts.values())}

@@ -1,4 +1,4 @@
-"""The repositories of the sample Hub: one trained model with three versions, and five that lack something."""
+"""The repositories of the sample Hub: one trained model with three versions, five that lack something, one with code."""
 
 import importlib
 import json
@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.sample_hub.code_model import CODE_MODEL_ID, CODE_VARIANTS, code_variants
 from tests.sample_hub.store import SampleHubStore
 
 MODEL_ID = "acme/sentiment-vi-en"
@@ -115,15 +116,21 @@ def build(store: SampleHubStore, cache_dir: Path) -> dict[str, str]:
     for model_id, content in bad_inputs().items():
         parent = _initial_commit(store, model_id)
         store.set_branch(model_id, "main", store.commit(model_id, content, "Upload model", None, parent))
+    parent = _initial_commit(store, CODE_MODEL_ID)
+    for name, content in code_variants(variants["v1"]).items():
+        parent = store.commit(CODE_MODEL_ID, content, f"Version {name}", None, parent)
+        store.remember(CODE_MODEL_ID, name, parent)
+    publish(store, CODE_VARIANTS[0])
     return commits
 
 
 def publish(store: SampleHubStore, variant: str) -> str:
     """Moves main to a variant and returns its commit. Raises LookupError before `build`."""
-    sha = store.recall(MODEL_ID, variant)
+    model_id = CODE_MODEL_ID if variant in CODE_VARIANTS else MODEL_ID
+    sha = store.recall(model_id, variant)
     if sha is None:
-        raise LookupError(f"{MODEL_ID} has no {variant}; run build first.")
-    store.set_branch(MODEL_ID, "main", sha)
+        raise LookupError(f"{model_id} has no {variant}; run build first.")
+    store.set_branch(model_id, "main", sha)
     return sha
 
 

@@ -48,6 +48,22 @@ def test_lfs_file_redirects_to_another_origin(http: httpx.Client, url: str, tiny
     assert http.get(f"/cdn/x/{'0' * 64}").status_code == 403
 
 
+@pytest.mark.parametrize("depth", [900, 3_000, 100_000])
+@pytest.mark.parametrize("path", ["config.json", "tokenizer_config.json", "README.md"])
+def test_file_that_is_nested_too_deep_does_not_break_the_answer_about_its_model(
+    http: httpx.Client, tiny: Tiny, path: str, depth: int
+) -> None:
+    deep = "[" * depth + "]" * depth
+    content = (
+        f"---\nlicense: {deep}\n---\n"
+        if path == "README.md"
+        else f'{{"architectures": {deep}, "pad_token": {deep}}}'
+    )
+    sha = tiny.store.commit(MODEL_ID, {path: content.encode()}, "Deep", None, tiny.second)
+    answer = http.get(f"/api/models/{MODEL_ID}/revision/{sha}")
+    assert answer.status_code == 200 and answer.json()["sha"] == sha
+
+
 @pytest.mark.parametrize(
     ("asked", "start", "end"),
     [

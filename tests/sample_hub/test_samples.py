@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from tests.sample_hub.__main__ import main
+from tests.sample_hub.code_model import CODE_MODEL_ID
 from tests.sample_hub.samples import MODEL_ID, bad_inputs, tiny_model
 from tests.sample_hub.store import SampleHubStore
 
@@ -76,7 +77,7 @@ def test_bad_inputs_lack_what_their_name_says(
 ) -> None:
     _run(capsys, "build", "--root", str(tmp_path), "--cache", str(tmp_path))
     store = SampleHubStore(tmp_path)
-    assert store.model_ids() == sorted([MODEL_ID, *bad_inputs()])
+    assert store.model_ids() == sorted([MODEL_ID, CODE_MODEL_ID, *bad_inputs()])
     whole = set(tiny_model())
     lacking = {
         "acme/no-config": {"config.json"},

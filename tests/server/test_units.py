@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,6 +148,54 @@ def test_snapshot_is_made_of_hard_links_to_verified_blobs(tmp_path: Path) -> Non
     assert (first / "config.json").samefile(second / "config.json")
     cache.discard(first)
     assert (second / "config.json").read_bytes() == b"{}"
+
+
+def age(folder: Path, hours: float) -> None:
+    """As if every blob had last been used so many hours ago."""
+    for path in (folder / "blobs").glob("*/*"):
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+
+
+def kept(folder: Path) -> list[bytes]:
+    return sorted(path.read_bytes() for path in (folder / "blobs").glob("*/*"))
+
+
+def test_blobs_used_longest_ago_make_room_and_those_in_use_stay(tmp_path: Path) -> None:
+    files = [{"config.json": b"{}", "model.safetensors": bytes([number]) * 100} for number in range(3)]
+    cache = ArtifactCache(tmp_path, Source(files[0]), most_bytes=250)
+    cache.discard(cache.snapshot(served(files[0])))
+    age(tmp_path, 3)
+    cache._source = Source(files[1])
+    second = cache.snapshot(served(files[1]))
+    age(tmp_path, 2)
+    cache._source = Source(files[2])
+    assert len(kept(tmp_path)) == 3  # 202 bytes: it fits
+    third = cache.snapshot(served(files[2]))
+    assert kept(tmp_path) == sorted([b"{}", bytes([1]) * 100, bytes([2]) * 100])
+    assert {p.name: p.read_bytes() for p in second.iterdir()} == files[1]
+    cache._most_bytes = 1
+    age(tmp_path, 2)
+    cache.discard(second)
+    assert kept(tmp_path) == sorted([b"{}", bytes([2]) * 100])  # what the third links to stays
+    cache.discard(third)
+    assert kept(tmp_path) == []
+
+
+def test_blob_that_another_replica_may_be_linking_stays(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path, Source(FILES), most_bytes=1)
+    cache.discard(cache.snapshot(served(FILES)))
+    assert len(kept(tmp_path)) == 2  # touched a moment ago
+    age(tmp_path, 2)
+    cache._make_room()
+    assert kept(tmp_path) == []
+
+
+def test_cache_without_a_limit_keeps_everything(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path, Source(FILES))
+    cache.discard(cache.snapshot(served(FILES)))
+    age(tmp_path, 1000)
+    cache._make_room()
+    assert len(kept(tmp_path)) == 2
 
 
 def test_snapshot_without_hard_links_copies_and_checks(

@@ -94,14 +94,13 @@ class VarlenAttention:
         return seen.reshape(layout.rows, -1)
 
     def first(self, query: torch.Tensor, kv: torch.Tensor, layout: Layout) -> torch.Tensor:
-        k, v = kv.view(layout.rows, 2, layout.heads, -1).unbind(1)
-        rows = len(query)
-        q = query.view(rows, layout.heads, -1)
         bounds = layout.cumulative
         assert bounds is not None
-        ones = torch.arange(len(bounds), dtype=torch.int32, device=query.device)
-        out = self._run(q, k, v, ones, bounds, 1, layout.longest)
-        return out.reshape(rows, -1)
+        k, v = kv.view(layout.rows, 2, layout.heads, -1).unbind(1)
+        rows = len(query)
+        ones = torch.arange(rows + 1, dtype=torch.int32, device=query.device)
+        seen = self._run(query.view(rows, layout.heads, -1), k, v, ones, bounds, 1, layout.longest)
+        return seen.reshape(rows, -1)
 
 
 def band(length: int, window: int, device: torch.device) -> torch.Tensor:

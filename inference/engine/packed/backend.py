@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.engine.backend import Encoding
+from inference.engine.backend import Encoding, Numbers
 from inference.engine.device import packed_budget_for
 from inference.engine.packed.encoder import Encoder
-from inference.engine.packed.rows import pack, round_firsts, shapes
+from inference.engine.packed.rows import pack, pack_flat, round_firsts, shapes
 from inference.engine.tasks import Head, Input
-from inference.engine.tokenise import Tokeniser
+from inference.engine.tokenise import Tokeniser, TokeniserState
 from inference.engine.types import Variant
 
 
@@ -61,7 +61,7 @@ class PackedBackend:
     def join(self, words: Sequence[str]) -> str:
         return self._tokeniser.join(words)
 
-    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+    def forward(self, batch: Sequence[Encoding]) -> Numbers:
         encoder = self._encoder
         if encoder is None:
             raise RuntimeError("The model was closed.")
@@ -81,6 +81,22 @@ class PackedBackend:
             tag = self.head.kind == "tag"
             out[i] = answers[bounds[place] : bounds[place + 1]] if tag else answers[place]
         return out
+
+    def tokeniser_state(self) -> TokeniserState:
+        """What another process needs to encode as this backend does."""
+        return self._tokeniser.state()
+
+    def forward_flat(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> torch.Tensor:
+        """Logits or vectors, (sequences, size), still on the device: for bulk work that keeps it busy. Token
+        ids one sequence after the other; no segment ids."""
+        encoder = self._encoder
+        if encoder is None or self.head.kind == "tag":
+            raise RuntimeError("Bulk work needs an open model that answers once a text.")
+        with torch.inference_mode():
+            rows = pack_flat(
+                ids, lengths, None, heads=encoder.heads, padding=self._padding, device=self._device
+            )
+            return encoder.forward(rows)[: len(lengths)]
 
     def warm(self) -> None:
         """Meet every shape that a full queue can make."""

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from inference.engine.packed.architectures import Architecture, HeadStep, NotPacked
+from inference.engine.packed.addnorm import make_add_norm
+from inference.engine.packed.architectures import Architecture, HeadStep
 from inference.engine.packed.attention import Attention, Layout
 from inference.engine.packed.dense import Dense, make_dense
 from inference.engine.packed.rotary import Rotary
@@ -17,6 +18,7 @@ from inference.engine.packed.weights import Weights
 from inference.engine.tasks import Head
 
 Norm = Callable[[torch.Tensor], torch.Tensor]
+AddNorm = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ class Rows:
 class _Layer:
     qkv: Dense
     out: Dense
+    # Norms before (ModernBERT) or sums with their norms after (BERT); the other pair is unused.
     norm1: Norm
+    norm2: Norm
+    sum1: AddNorm
+    sum2: AddNorm
     up: Dense
     down: Dense
-    norm2: Norm
     window: int
     rotary: Rotary | None
     # Only in the last layer of a model whose head reads the first tokens alone.
@@ -106,8 +111,8 @@ class Encoder:
     def _after(self, layer: _Layer, x: torch.Tensor, rows: Rows) -> torch.Tensor:
         """A layer with its norms after (BERT)."""
         seen, x = self._attend(layer, x, x, rows)
-        x = layer.norm1(layer.out(seen) + x)
-        return layer.norm2(layer.down(layer.up(x)) + x)
+        x = layer.sum1(layer.out(seen), x)
+        return layer.sum2(layer.down(layer.up(x)), x)
 
     def _before(self, layer: _Layer, x: torch.Tensor, rows: Rows) -> torch.Tensor:
         """A layer with its norms before and a gated feed-forward (ModernBERT)."""
@@ -161,6 +166,8 @@ class Encoder:
             up=self._dense((prefix + known.up,), "" if known.gated else self._after_up),
             down=self._dense((prefix + known.down,)),
             norm2=self._norm(prefix + known.norm2),
+            sum1=self._add_norm(prefix + known.norm1),
+            sum2=self._add_norm(prefix + known.norm2),
             window=window,
             rotary=rotary,
         )
@@ -186,6 +193,15 @@ class Encoder:
         b = None if bias is None else bias.to(self._device, self._dtype).clone()
         eps = self._eps
         return lambda x: functional.layer_norm(x, w.shape, w, b, eps)
+
+    def _add_norm(self, name: str) -> AddNorm:
+        weight, bias = (self._weights.base(f"{name}.{part}", needed=False) for part in ("weight", "bias"))
+        if weight is None:
+            return torch.add
+        w = weight.to(self._device, self._dtype).clone()
+        return make_add_norm(
+            w, None if bias is None else bias.to(self._device, self._dtype).clone(), self._eps
+        )
 
     def _dense(self, names: tuple[str, ...], after: str = "", *, whole: bool = False) -> Dense:
         get = self._weights.get if whole else self._weights.base
@@ -213,6 +229,3 @@ def _mean(x: torch.Tensor, layout: Layout) -> torch.Tensor:
     """x (rows, size) -> (sequences, size): the mean of each sequence's rows."""
     sums = [x[a:b].float().mean(0) for a, b in zip(layout.bounds, layout.bounds[1:], strict=False)]
     return torch.stack(sums)
-
-
-__all__ = ["Encoder", "NotPacked", "Rows"]

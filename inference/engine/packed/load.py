@@ -6,7 +6,7 @@ import torch
 
 from inference.engine.contract import Contract
 from inference.engine.device import has_half
-from inference.engine.packed.architectures import Architecture, NotPacked, find
+from inference.engine.packed.architectures import NotPacked, find
 from inference.engine.packed.attention import Attention, RunAttention, VarlenAttention
 from inference.engine.packed.backend import PackedBackend
 from inference.engine.packed.encoder import Encoder
@@ -86,6 +86,3 @@ def _tokeniser(config: ClassifierConfig, contract: Contract, limit: int, types: 
         types=types and (names is None or "token_type_ids" in names),
         side=str(contract.tokenizer.get("truncation_side", "right")),
     )
-
-
-__all__ = ["Architecture", "load_packed"]

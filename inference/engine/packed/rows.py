@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 import numpy as np
 import torch
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from inference.engine.backend import Encoding
 from inference.engine.packed.attention import Layout
 from inference.engine.packed.encoder import Rows
+
+Integers = NDArray[np.int64]
 
 # A new number of rows costs the library a new plan: few numbers, all met at start. A small batch is rounded
 # less, because there the filler would cost more than it saves.
@@ -36,52 +37,75 @@ def shapes(most: int) -> list[int]:
 def pack(
     batch: Sequence[Encoding], *, heads: int, padding: int | None, types: bool, device: torch.device
 ) -> Rows:
-    """The batch (sorted by length by the caller, so that equal ones are neighbours) as rows.
+    """The batch (sorted by length by the caller, so that equal ones are neighbours) as rows."""
+    ids = np.concatenate([encoding.input_ids for encoding in batch]).astype(np.int64)
+    kinds = None
+    if types and any(any(encoding.type_ids) for encoding in batch):
+        kinds = np.concatenate([encoding.type_ids for encoding in batch]).astype(np.int64)
+    lengths = np.array([len(encoding) for encoding in batch])
+    return pack_flat(ids, lengths, kinds, heads=heads, padding=padding, device=device)
+
+
+def pack_flat(
+    ids: Integers,
+    lengths: Integers,
+    kinds: Integers | None,
+    *,
+    heads: int,
+    padding: int | None,
+    device: torch.device,
+) -> Rows:
+    """Token ids of all sequences one after the other, as rows.
 
     `padding`: the id after which positions count, for RoBERTa's family. A filler of zeros at the end makes
     the number of rows a known one; on CUDA it is a sequence of its own.
     """
-    lengths = [len(encoding) for encoding in batch]
-    bounds = [0, *accumulate(lengths)]
-    total, rows = bounds[-1], round_rows(bounds[-1])
-    ids = np.zeros(rows, dtype=np.int64)
-    ids[:total] = np.concatenate([encoding.input_ids for encoding in batch])
-    kinds = None
-    if types and any(any(encoding.type_ids) for encoding in batch):
-        kinds = np.zeros(rows, dtype=np.int64)
-        kinds[:total] = np.concatenate([encoding.type_ids for encoding in batch])
+    bounds = np.concatenate(([0], np.cumsum(lengths)))
+    total, count = int(bounds[-1]), len(lengths)
+    rows = round_rows(total)
     cumulative = None
+    firsts = np.zeros(round_firsts(count), np.int64)
     if device.type == "cuda":
-        ends = [*bounds, rows] if rows > total else bounds
-        cumulative = torch.tensor(ends, dtype=torch.int32).to(device, non_blocking=True)
-    firsts = np.zeros(
-        round_firsts(len(batch)) if device.type == "cpu" else len(bounds) - 1 + (rows > total), np.int64
-    )
-    firsts[: len(batch)] = bounds[:-1]
+        ends = np.append(bounds, rows) if rows > total else bounds
+        cumulative = _there(ends.astype(np.int32), device)
+        firsts = np.zeros(len(ends) - 1, np.int64)
+        firsts[count:] = total
+    firsts[:count] = bounds[:-1]
     return Rows(
-        ids=_there(ids, device),
-        positions=_there(_positions(ids, np.array(bounds), padding), device),
-        types=None if kinds is None else _there(kinds, device),
+        ids=_there(_filled(ids, rows), device),
+        positions=_there(_filled(_positions(ids, bounds, padding), rows), device),
+        types=None if kinds is None else _there(_filled(kinds, rows), device),
         firsts=_there(firsts, device),
-        layout=Layout(tuple(lengths), tuple(bounds), rows, heads, max(lengths), cumulative),
+        layout=Layout(
+            tuple(lengths.tolist()),
+            tuple(bounds.tolist()),
+            rows,
+            heads,
+            max(int(lengths.max()), rows - total),
+            cumulative,
+        ),
     )
 
 
-def _positions(ids: NDArray[np.int64], bounds: NDArray[np.int64], padding: int | None) -> NDArray[np.int64]:
+def _filled(values: Integers, rows: int) -> Integers:
+    out = np.zeros(rows, dtype=np.int64)
+    out[: len(values)] = values
+    return out
+
+
+def _positions(ids: Integers, bounds: Integers, padding: int | None) -> Integers:
     """0, 1, 2 ... in each sequence; or from after the padding id on, where a padding id typed into the text
     counts for nothing, as transformers has it."""
-    starts, total = bounds[:-1], bounds[-1]
-    positions = np.zeros(len(ids), dtype=np.int64)
+    starts, sizes = bounds[:-1], np.diff(bounds)
     if padding is None:
-        positions[:total] = np.arange(total) - np.repeat(starts, np.diff(bounds))
+        positions: Integers = np.arange(len(ids)) - np.repeat(starts, sizes)
         return positions
-    real = ids[:total] != padding
+    real = ids != padding
     counted = np.cumsum(real)
-    before = np.repeat(counted[starts] - real[starts], np.diff(bounds))
-    positions[:total] = np.where(real, counted - before + padding, padding)
-    return positions
+    before = np.repeat(counted[starts] - real[starts], sizes)
+    return np.where(real, counted - before + padding, padding)
 
 
-def _there(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+def _there(array: NDArray[np.integer], device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(array)
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)

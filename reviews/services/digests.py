@@ -1,0 +1,41 @@
+"""The digest that votes bind to: content, question, answers, evidence and record. Any edit gives another one."""
+
+from __future__ import annotations
+
+from registry.canonical import sha256_json
+from registry.models import Evidence
+from reviews import records
+from reviews.models import ReviewRequest
+
+
+def content_sha256(request: ReviewRequest) -> str:
+    """What a vote is cast on, as it is in the database now."""
+    revision = request.revision
+    return sha256_json(
+        {
+            "model_id": request.model.model_id,
+            "commit_sha": revision.commit_sha if revision else "",
+            "manifest_sha256": revision.manifest_sha256 if revision else "",
+            "remote_code_sha256": revision.remote_code_sha256 if revision else None,
+            "code_audit": revision.code_audit if revision else "",
+            "use_case": request.use_case,
+            "environment": request.environment,
+            "data_class": request.data_class,
+            "checklist": [request.checklist_version, request.checklist],
+            "answers": sorted([a.key, a.verdict, a.text] for a in request.answers.all()),
+            "evidence": sorted(
+                Evidence.objects.filter(revision=revision).values_list("sha256", flat=True)
+                if revision
+                else []
+            ),
+            "record": records.record_of(request),
+            "legal_asked": request.legal_asked,
+            "round": request.round,
+        }
+    )
+
+
+def refresh(request: ReviewRequest) -> str:
+    """Sets the digest on the (locked, unsaved) row; the caller saves it."""
+    request.content_sha256 = content_sha256(request)
+    return request.content_sha256

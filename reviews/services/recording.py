@@ -1,0 +1,63 @@
+"""Writing the decision record, and making a request ready to be voted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from registry import audit
+from registry.actors import Actor
+from reviews import machines, permissions, records, votes
+from reviews.models import ReviewRequest
+from reviews.services.digests import refresh
+
+
+def open_for_votes(request: ReviewRequest) -> None:
+    """Risk tier, seats, record and digest as they are when the review opens. `request` is locked and has its revision."""
+    assert request.revision is not None
+    request.tier = votes.tier_of_request(request)
+    if not request.legal_asked:
+        request.legal_reason = votes.legal_reason(request.revision)
+        request.legal_asked = bool(request.legal_reason)
+    request.votes_needed = len(votes.seats_of(request))
+    for name, value in records.prefill(request).items():
+        if not getattr(request, name):  # a later round keeps what was written in an earlier one
+            setattr(request, name, value)
+    refresh(request)
+    request.save()
+
+
+def apply_record(actor: Actor, request: ReviewRequest, given: Mapping[str, Any]) -> list[str]:
+    """Writes the fields that differ, with their event; returns their names. `request` is locked."""
+    checked = records.check_record(request, given)
+    changed = [name for name, value in checked.items() if getattr(request, name) != value]
+    if not changed:
+        return []
+    for name in changed:
+        setattr(request, name, checked[name])
+    refresh(request)
+    request.save(update_fields=[*changed, "content_sha256"])
+    audit.record(
+        actor=actor,
+        verb="review.record_changed",
+        subject=request,
+        model_id=request.model.model_id,
+        sha=request.revision.commit_sha if request.revision else "",
+        fields=", ".join(name.replace("_", " ") for name in changed),
+        content_sha256=request.content_sha256,
+    )
+    return changed
+
+
+@transaction.atomic
+def save_record(*, actor: Actor, request_pk: int, record: Mapping[str, Any]) -> ReviewRequest:
+    """Writes given fields of the decision record; votes cast before become stale.
+
+    Raises NotAllowed, Conflict (not in review), InvalidInput with the field.
+    """
+    request = machines.lock(request_pk)
+    permissions.check_answer(actor, request)
+    apply_record(actor, request, record)
+    return request

@@ -1,0 +1,290 @@
+"""The store's contract, once, against both of its kinds: a folder and a bucket of a real S3 API server."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry import store, store_cache, store_s3
+from registry.exceptions import IntegrityFailure
+from registry.models import AuditEvent, Blob, Revision
+from registry.services import integrity
+from tests.factories import SHA_A, World, make_revision
+from tests.registry.buckets import KEYS, client, in_a_bucket, s3_server
+from tests.registry.hubs import sample_hub
+from tests.registry.test_intake import intake
+
+DATA = b"weights" * 1000
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@dataclass
+class Kept:
+    """A store as its operator (or an attacker) sees it from behind."""
+
+    kind: str
+    settings: Any
+    url: str = ""
+
+    def _object(self, sha256: str) -> dict[str, str]:
+        return {"Bucket": self.settings.STORE_S3["bucket_name"], "Key": store_s3.key_of(sha256)}
+
+    def raw(self, sha256: str = DIGEST) -> bytes | None:
+        if self.kind == "folder":
+            path = store.path_of(sha256)
+            return path.read_bytes() if path.is_file() else None
+        try:
+            found: bytes = client(self.url).get_object(**self._object(sha256))["Body"].read()
+        except client(self.url).exceptions.NoSuchKey:
+            return None
+        return found
+
+    def change(self, data: bytes | None, sha256: str = DIGEST) -> None:
+        """Other bytes (or none) behind everybody's back; a new process, with no copy of what was there."""
+        path = store.path_of(sha256)
+        path.unlink(missing_ok=True)
+        store.forget()
+        if self.kind == "folder":
+            if data is not None:
+                path.write_bytes(data)
+        elif data is None:
+            client(self.url).delete_object(**self._object(sha256))
+        else:
+            client(self.url).put_object(**self._object(sha256), Body=data, Metadata={"sha256": sha256})
+
+
+@pytest.fixture(params=["folder", "s3"])
+def kept(request: pytest.FixtureRequest, settings: Any) -> Kept:
+    if request.param == "folder":
+        return Kept("folder", settings)
+    url = request.getfixturevalue("s3")
+    in_a_bucket(settings, url)
+    return Kept("s3", settings, url)
+
+
+def put(data: bytes = DATA) -> store.Stored:
+    return store.put([data[:100], data[100:]], size=len(data))
+
+
+def test_what_is_put_is_read_whole_and_in_ranges(kept: Kept) -> None:
+    assert put() == store.Stored(DIGEST, len(DATA), put().git_oid) and kept.raw() == DATA
+    store.path_of(DIGEST).unlink() if kept.kind == "s3" else None
+    with store.verified_once(DIGEST, len(DATA)) as file:
+        assert file.read() == DATA
+        file.seek(700)
+        assert file.read(7) == b"weights"
+    assert [sha256 for sha256, _ in store.blobs()] == [DIGEST]
+
+
+def test_empty_and_large_files_are_files(kept: Kept) -> None:
+    large = bytes(range(256)) * (4 * 17 * 1024)  # two parts of an upload in parts
+    for data in (b"", large):
+        stored = put(data)
+        assert kept.raw(stored.sha256) == data
+        store.path_of(stored.sha256).unlink() if kept.kind == "s3" else None
+        store.verified(stored.sha256, len(data)).close()
+
+
+@pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
+def test_stream_of_another_length_leaves_nothing(kept: Kept, size: int) -> None:
+    with pytest.raises(IntegrityFailure):
+        store.put([DATA], size=size)
+    assert kept.raw() is None and list(store.blobs()) == []
+
+
+def test_stream_of_other_bytes_leaves_nothing(kept: Kept) -> None:
+    with pytest.raises(IntegrityFailure, match="not the ones asked for"):
+        store.put([DATA], size=len(DATA), sha256="a" * 64)
+    assert list(store.blobs()) == []
+
+
+DAMAGE = {"missing": None, "other bytes": DATA[:-1] + b"?", "truncated": DATA[:-1], "longer": DATA + b"?"}
+FOUND = {"missing": "nothing"}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_never_read_and_put_mends_it(kept: Kept, damage: str) -> None:
+    put()
+    kept.change(DAMAGE[damage])
+    for read in (store.verified, store.verified_once, store.check):
+        with pytest.raises(IntegrityFailure) as failure:
+            read(DIGEST, len(DATA))
+        assert failure.value.details["found"] == FOUND.get(damage, "wrong")
+    store.set_aside(DIGEST)
+    assert kept.raw() is None
+    put()
+    assert kept.raw() == DATA
+
+
+def test_link_is_never_followed(kept: Kept, tmp_path: Path) -> None:
+    put()
+    (tmp_path / "same").write_bytes(DATA)
+    store.path_of(DIGEST).unlink()
+    store.path_of(DIGEST).symlink_to(tmp_path / "same")
+    if kept.kind == "folder":
+        with pytest.raises(IntegrityFailure) as failure:
+            store.verified(DIGEST, len(DATA))
+        assert failure.value.details["found"] == "no_file"
+    else:  # it stands in the way of a copy: the object is the store
+        store.verified(DIGEST, len(DATA)).close()
+        assert not store.path_of(DIGEST).is_symlink()
+
+
+def test_parallel_puts_of_the_same_bytes_are_one(kept: Kept) -> None:
+    failures: list[BaseException] = []
+
+    def one() -> None:
+        try:
+            put()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == [] and kept.raw() == DATA and [sha256 for sha256, _ in store.blobs()] == [DIGEST]
+
+
+def test_child_may_open_the_paths_although_copies_are_evicted(kept: Kept) -> None:
+    put()
+    with store.local_paths([DIGEST, DIGEST]) as held:
+        if kept.kind == "s3":
+            store.path_of(DIGEST).unlink()
+        assert held[DIGEST].read_bytes() == DATA
+
+
+# --- who may take a file away ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["the failing one", "the other one"])
+def test_failing_intake_leaves_what_another_just_put(kept: Kept, first: str) -> None:
+    if first == "the failing one":
+        failing, _other = put(), put()
+    else:
+        _other, failing = put(), put()
+    assert not store.discard(failing)
+    assert kept.raw() == DATA
+
+
+def test_failing_intake_takes_its_own_away_or_leaves_it_to_garbage_collection(kept: Kept) -> None:
+    assert store.discard(put()) is (kept.kind == "folder")
+
+
+@pytest.mark.django_db
+def test_garbage_is_what_no_revision_uses_for_hours(kept: Kept, world: World) -> None:
+    used = put(b"used").sha256
+    Blob.objects.create(sha256=used, size=4)
+    put()
+    assert integrity.collect() == {"kept": 2, "deleted": 0}  # young
+    kept.settings.STORE_GC_H = -1
+    assert integrity.collect() == {"kept": 1, "deleted": 1}
+    assert kept.raw() is None and kept.raw(used) == b"used"
+
+
+def test_garbage_that_was_put_again_since_is_kept(kept: Kept) -> None:
+    put()
+    listed = time.time() + 2
+    assert not store.delete_older(DIGEST, time.time() - 60)
+    assert kept.raw() == DATA
+    assert store.delete_older(DIGEST, listed + 60)
+
+
+# --- the gateway, healing, intake --------------------------------------------------------------------------------------
+
+
+@pytest.mark.service
+@pytest.mark.django_db
+def test_intake_damage_and_healing_from_a_hub(
+    kept: Kept, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sample_hub(tmp_path / "hub", monkeypatch) as hub:
+        job = intake(world)
+        assert job.state == "succeeded", job.error
+        file = Revision.objects.get().files.select_related("blob").get(path="model.safetensors")
+        content = hub.files["model.safetensors"]
+        assert kept.raw(file.blob_id) == content
+        kept.change(b"?" + content[1:], file.blob_id)
+        assert integrity.scrub(60)["damaged"] == 1
+        assert kept.raw(file.blob_id) is None  # set aside
+        assert integrity.heal(file.blob_id) == "healed" and kept.raw(file.blob_id) == content
+        verbs = AuditEvent.objects.filter(verb__startswith="integrity").order_by("seq")
+        assert list(verbs.values_list("verb", flat=True)) == ["integrity.failed", "integrity.restored"]
+
+
+# --- what only a bucket has --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(settings: Any, s3: str) -> Kept:
+    in_a_bucket(settings, s3)
+    return Kept("s3", settings, s3)
+
+
+def test_damaged_copy_is_not_the_objects_damage(bucket: Kept) -> None:
+    put()
+    path = store.path_of(DIGEST)
+    path.chmod(0o644)
+    path.write_bytes(b"?" + DATA[1:])
+    with store.verified_once(DIGEST, len(DATA)) as file:
+        assert file.read() == DATA
+
+
+def test_object_is_never_overwritten(bucket: Kept, tmp_path: Path) -> None:
+    put()
+    (tmp_path / "lie").write_bytes(b"lie")
+    store_s3._send(tmp_path / "lie", DIGEST, 3)  # the condition of the upload, which no caller can leave out
+    assert bucket.raw() == DATA
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["nobody listens", "no such bucket"])
+def test_bucket_that_is_down_is_said_within_seconds_without_its_keys(
+    bucket: Kept, world: World, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    revision = make_revision(world.team, SHA_A, files={"config.json": DATA})
+    store.path_of(DIGEST).unlink()
+    caplog.set_level(logging.DEBUG)
+    changed = (
+        {"endpoint_url": "http://127.0.0.1:9"} if how == "nobody listens" else {"bucket_name": "not-there"}
+    )
+    bucket.settings.STORE_S3 = {**bucket.settings.STORE_S3, **changed}
+    started = time.monotonic()
+    if how == "nobody listens":
+        with pytest.raises(store_s3.StoreUnreachable) as failure:
+            store.verified_once(DIGEST, len(DATA))
+        assert failure.value.status == 503 and failure.value.code == "store_unreachable"
+        assert not integrity.damaged(DIGEST, failure.value)
+        assert KEYS["secret_key"] not in failure.value.message
+    with pytest.raises(store_s3.StoreUnreachable):
+        put(b"more")
+    assert time.monotonic() - started < 15
+    assert KEYS["secret_key"] not in caplog.text
+    assert not Blob.objects.filter(damaged_at__isnull=False).exists() and revision.files.count() == 1
+
+
+def test_folder_of_copies_stays_below_its_size(bucket: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_cache, "IN_USE_S", 0)
+    old, new = put(b"a" * 1000), put(b"b" * 1000)
+    os.utime(store.root() / "used" / old.sha256, (1, 1))
+    bucket.settings.STORE_CACHE_BYTES = 1500
+    assert store_cache.shrink(store.root()) == 1
+    assert not store.path_of(old.sha256).exists() and store.path_of(new.sha256).exists()
+    with store.verified(old.sha256, 1000) as file:
+        assert file.read() == b"a" * 1000
