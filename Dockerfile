@@ -25,6 +25,7 @@ COPY --chown=assay:assay registry registry
 COPY --chown=assay:assay inference inference
 COPY --chown=assay:assay reviews reviews
 COPY --chown=assay:assay templates templates
+COPY --chown=assay:assay locale locale
 COPY --chown=assay:assay static static
 
 VOLUME /data

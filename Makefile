@@ -14,7 +14,7 @@ DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildc
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo up test test-old-clients lint format bench bench-api test-sqlite test-postgres chromium nginx
+.PHONY: help setup demo up test test-old-clients lint format messages bench bench-api test-sqlite test-postgres chromium nginx
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,6 +52,11 @@ lint: setup ## the house's checks
 format: setup ## what can be put in order by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+messages: setup ## the words of the pages, collected and compiled (needs gettext)
+	@tools/need 'command -v msgfmt' gettext
+	$(BIN)/python manage.py makemessages -l vi -i ".venv*" -i var -i tests -i "benchmarks*" --no-location --no-wrap --no-obsolete
+	$(BIN)/python manage.py compilemessages -i ".venv*"
 
 bench: setup ## our inference server beside the others, same model, texts and client; QUICK=1 in five minutes
 	@tools/need 'command -v wrk' wrk

@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def gemm_limit() -> float:
     for inner, outer in ((768, 3072), (3072, 768), (8192, 8192)):
         a = torch.randn(65_536 if inner < 8192 else 8192, inner, device="cuda", dtype=torch.bfloat16)
         b = torch.randn(inner, outer, device="cuda", dtype=torch.bfloat16)
-        seconds = timed(lambda a=a, b=b: a @ b, 20)
+        seconds = timed(partial(torch.matmul, a, b), 20)
         best = max(best, 2 * len(a) * inner * outer / seconds)
     return best
 
@@ -174,6 +175,11 @@ def flat_batches(backend: Any, texts: list[str], tokens: int) -> list[tuple[Any,
     return batches or [(np.concatenate(ids), np.array(lengths))]
 
 
+def run_all(backend: Any, batches: list[tuple[Any, Any]]) -> None:
+    for ids, lengths in batches:
+        backend.forward_flat(ids, lengths)
+
+
 def pretokenised(snapshot: Path, texts: list[str], limit: float | None) -> dict[str, Any]:
     """texts/s of the forward pass alone, token ids on the host, three rounds of each batch size, medians."""
     import numpy as np
@@ -185,10 +191,7 @@ def pretokenised(snapshot: Path, texts: list[str], limit: float | None) -> dict[
     for tokens in (16_384, 65_536, 131_072, 262_144):
         batches = flat_batches(backend, texts, tokens)
         count = sum(len(lengths) for _, lengths in batches)
-        rounds = [
-            timed(lambda b=batches: [backend.forward_flat(ids, lengths) for ids, lengths in b], 3)
-            for _ in range(3)
-        ]
+        rounds = [timed(partial(run_all, backend, batches), 3) for _ in range(3)]
         speed = count / statistics.median(rounds)
         out[str(tokens)] = {
             "texts_s": round(speed),

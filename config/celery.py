@@ -34,6 +34,7 @@ app.conf.beat_schedule = {
         "schedule": 60,
         "options": {"queue": "short"},
     },
+    "remind": {"task": "registry.remind", "schedule": 3600, "options": {"queue": "short"}},
     # On the queue of long work: a minute of hashing must not hold up what rings every few seconds.
     "scrub-store": {
         "task": "registry.scrub_store",

@@ -182,6 +182,7 @@ def _tell(embedded: Embedded, cache: Path, told: Path) -> bool:
         golden_csv=(env.BASE_DIR / "tests" / "sample_model" / "data" / "golden.csv").read_bytes(),
         publish=lambda version: _publish(embedded, version),
         alive=embedded.supervisor.check,
+        data=embedded.data,
         **accounts,
     )
     say("")

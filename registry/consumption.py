@@ -17,8 +17,9 @@ from registry import hot_path, remote_code
 from registry.actors import Actor
 from registry.canonical import sha256_json
 from registry.enums import SERVED_STATUSES, ApprovalStatus
-from registry.exceptions import Conflict, NotFound
+from registry.exceptions import Conflict, NotAllowed, NotFound
 from registry.models import Approval, Channel, RegisteredModel, Revision, RevisionFile
+from registry.terms import Use, check_use, covers, terms_payload
 
 DEFAULT_CHANNEL = "production"
 
@@ -48,6 +49,29 @@ def _rows(actor: Actor, model_id: str, commit_sha: str = "") -> QuerySet[Approva
     else:
         rows = rows.filter(model__team=actor.team, model__model_id=model_id)
     return rows.select_related("model", "revision", "approved_by", "submitted_by")
+
+
+def approved_for(
+    actor: Actor, model_id: str, use: Use, channel: str = "", commit_sha: str = ""
+) -> tuple[Approval, str]:
+    """As `approved`, for a stated use. Raises NotAllowed when the terms of the approval do not cover it.
+
+    A commit that is approved several times is answered by the approval that covers the use, if one does.
+    """
+    found, where = approved(actor, model_id, channel, commit_sha)
+    try:
+        check_use(found, use)
+    except NotAllowed:
+        others = (
+            _rows(actor, model_id).filter(revision__commit_sha=commit_sha).exclude(pk=found.pk)
+            if commit_sha
+            else []
+        )
+        for other in others:
+            if covers(other, use):
+                return other, where
+        raise
+    return found, where
 
 
 def approved(actor: Actor, model_id: str, channel: str = "", commit_sha: str = "") -> tuple[Approval, str]:
@@ -171,7 +195,7 @@ def approval_payload(approval: Approval, channel: str) -> dict[str, Any]:
             "environment": approval.environment,
             "use_case": approval.use_case,
             "data_class": approval.data_class,
-            "conditions": approval.conditions,
+            **terms_payload(approval),
             "submitted_by": approval.submitted_by.username,
             "approved_by": approval.approved_by.username,
             "approved_at": approval.approved_at.isoformat(),

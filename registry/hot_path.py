@@ -8,7 +8,7 @@ partial model instances (`from_db`), so whatever else is asked of them is loaded
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db import connection
@@ -20,11 +20,18 @@ _USER = ("id", "username", "first_name", "last_name", "is_active", "is_service_a
 _TEAM = ("id", "slug", "name")
 _APPROVAL = (
     "id", "status", "environment", "use_case", "data_class", "conditions", "manifest_sha256", "remote_code_sha256",
-    "evidence_ids", "approved_at", "expires_at", "revision_id", "model_id",
+    "evidence_ids", "approved_at", "expires_at", "allowed_environments", "use_cases", "data_classes", "monitoring",
+    "review_by", "revision_id", "model_id",
 )  # fmt: skip
 _REVISION = (
     "id", "model_id", "commit_sha", "label_mapping", "pipeline_tag", "license", "config", "facts",
     "code_audit", "code_waived_until",
+)  # fmt: skip
+_JSON = frozenset(
+    {
+        "evidence_ids", "label_mapping", "config", "facts", "allowed_environments", "use_cases", "data_classes",
+        "monitoring",
+    }
 )  # fmt: skip
 _MODEL = ("id", "team_id", "model_id")
 
@@ -71,8 +78,10 @@ def _part(model: Any, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
     """A partial instance; JSON, dates and booleans as the ORM would give them."""
     read: dict[str, Any] = {}
     for name, value in zip(names, values, strict=True):
-        if name in ("evidence_ids", "label_mapping", "config", "facts"):
+        if name in _JSON:
             value = _json(value)
+        elif name == "review_by":
+            value = date.fromisoformat(value) if isinstance(value, str) else value
         elif name.endswith(("_at", "_until")):
             value = None if value is None else _moment(value)
         elif name.startswith("is_"):

@@ -19,6 +19,7 @@ from registry.enums import EvidenceKind
 from registry.exceptions import InvalidInput
 from registry.hub import check_model_id
 from registry.models import Approval, Evidence, Revision, RevisionFile
+from registry.terms import terms_payload
 
 SCHEMA = "assay.lock/1"
 FILE_NAME = "assay.lock.yaml"
@@ -99,7 +100,7 @@ def _entry(approval: Approval, channel: str) -> dict[str, Any]:
             "environment": approval.environment,
             "approved_at": approval.approved_at.isoformat(),
             "expires_at": approval.expires_at.isoformat(),
-            "conditions": approval.conditions,
+            **terms_payload(approval),
             "receipt": checkpoints.receipt_of(approval),
         },
         "trust_remote_code": remote_code.answer(revision, approval.remote_code_sha256),

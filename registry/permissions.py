@@ -16,7 +16,9 @@ from registry.exceptions import NotAllowed
 class Action(StrEnum):
     SUBMIT_MODEL = "submit a model"
     ANSWER_REVIEW = "answer a review"
+    COMMENT_REVIEW = "comment on a review"
     DECIDE_REVIEW = "decide a review"
+    MANAGE_TEMPLATES = "change checklist templates"
     JUDGE_CODE = "audit the code of a model"
     WAIVE_CODE_AUDIT = "waive a code audit"
     ADD_GOLDEN_SET = "add a golden set"
@@ -46,9 +48,19 @@ _EVERYBODY = tuple(Role)
 
 GRANTS: dict[Action, Grant] = {
     Action.SUBMIT_MODEL: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.ADMIN),
-    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.LEGAL),
+    Action.ANSWER_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.LEGAL),
+    Action.COMMENT_REVIEW: _grant(
+        Scope.SUBMIT,
+        Role.SUBMITTER,
+        Role.REVIEWER,
+        Role.SECURITY_AUDITOR,
+        Role.LEGAL,
+        Role.RELEASE_MANAGER,
+        Role.ADMIN,
+    ),
     # Whose vote a request asks for depends on its risk tier: reviews/votes.py.
     Action.DECIDE_REVIEW: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.LEGAL),
+    Action.MANAGE_TEMPLATES: _grant(Scope.REVIEW, Role.ADMIN),
     Action.JUDGE_CODE: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR),
     Action.WAIVE_CODE_AUDIT: _grant(Scope.REVIEW, Role.SECURITY_AUDITOR, Role.ADMIN),
     Action.ADD_GOLDEN_SET: _grant(Scope.SUBMIT, Role.SUBMITTER, Role.REVIEWER, Role.ADMIN),

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 
 from registry import checkpoints, jobs
-from registry.services import approvals, integrity
+from registry.services import approvals, integrity, reminders
 
 
 @shared_task(name="registry.run_job")
@@ -42,3 +42,8 @@ def scrub_store() -> dict[str, int]:
 @shared_task(name="registry.collect_garbage")
 def collect_garbage() -> dict[str, int]:
     return integrity.collect()
+
+
+@shared_task(name="registry.remind")
+def remind() -> int:
+    return reminders.remind()

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 PREDICATE_TYPE = "urn:assay:decision:1"
 # What a decision may carry beyond the columns that every approval has (the decision record).
 RECORD = (
-    "allowed_environments", "use_cases", "data_classes", "review_by", "monitoring", "rollback_target", "fallback",
-    "data_policy", "owner", "tier",
+    "allowed_environments", "use_cases", "data_classes", "review_by", "monitoring", "rollback_approval_id", "rollback_target",
+    "fallback", "data_policy", "owner", "tier",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from registry.enums import Status
 
@@ -33,9 +34,17 @@ class DataClass(models.TextChoices):
 
 
 class Verdict(models.TextChoices):
-    ACCEPTABLE = "acceptable", "Acceptable"
-    CONCERN = "concern", "Concern"
-    NOT_STATED = "not_stated", "The card does not say"
+    ACCEPTABLE = "acceptable", _("Acceptable")
+    CONCERN = "concern", _("Concern")
+    NOT_STATED = "not_stated", _("The card does not say")
+
+
+class SuggestionState(models.TextChoices):
+    """What a person made of the answer that was prefilled."""
+
+    WRITTEN = "written", "Written"
+    ACCEPTED = "accepted", "Suggestion accepted"
+    CORRECTED = "corrected", "Suggestion corrected"
 
 
 class FileMark(models.TextChoices):

@@ -5,58 +5,125 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
+from registry.canonical import sha256_json
 from reviews.enums import DataClass, Environment, FileMark, Verdict
 
 
 class SubmitForm(forms.Form):
     model_id = forms.CharField(
         max_length=400,
-        label="Model id or Hub address",
-        help_text="For example acme/sentiment-vi-en, or paste the address of its page.",
+        label=_("Model id or Hub address"),
+        help_text=_("For example acme/sentiment-vi-en, or paste the address of its page."),
         widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false", "autofocus": True}),
     )
     revision = forms.CharField(
-        max_length=200, required=False, initial="main", help_text="A branch, a tag, or a 40-digit commit SHA."
+        max_length=200,
+        required=False,
+        initial="main",
+        label=_("Revision"),
+        help_text=_("A branch, a tag, or a 40-digit commit SHA."),
     )
     use_case = forms.CharField(
-        max_length=4000, label="Use case", widget=forms.Textarea({"rows": 4}),
-        help_text="What will it decide, for whom? Reviewers decide on this sentence.",
+        max_length=4000, label=_("Use case"), widget=forms.Textarea({"rows": 4}),
+        help_text=_("What will it decide, for whom? Reviewers decide on this sentence."),
     )  # fmt: skip
     environment = forms.ChoiceField(
-        choices=Environment.choices, widget=forms.RadioSelect, initial=Environment.PRODUCTION
+        choices=Environment.choices,
+        widget=forms.RadioSelect,
+        label=_("Environment"),
+        initial=Environment.PRODUCTION,
     )
     data_class = forms.ChoiceField(
         choices=DataClass.choices,
         widget=forms.RadioSelect,
-        label="Data it will see",
+        label=_("Data it will see"),
         initial=DataClass.INTERNAL,
     )
     owner = forms.CharField(
-        max_length=120, required=False, help_text="Who answers for it in use. Empty: you."
+        max_length=120,
+        required=False,
+        label=_("Owner"),
+        help_text=_("Who answers for it in use. Empty: you."),
     )
 
 
 class AnswerForm(forms.Form):
+    """One item's answer, with a field for its type. `version` is the answer that was seen; `seen` a digest of what was
+    filled in when the page was made, so that a whole-page save leaves untouched items alone."""
+
     verdict = forms.ChoiceField(
-        choices=Verdict.choices, widget=forms.RadioSelect, label="Your answer", required=False
+        choices=Verdict.choices, widget=forms.RadioSelect, label=_("Your answer"), required=False
     )
     text = forms.CharField(
         max_length=4000,
         required=False,
-        label="In your words",
+        label=_("In your words"),
         widget=forms.Textarea({"rows": 2, "data-answer": ""}),
     )
+    version = forms.CharField(required=False, widget=forms.HiddenInput)
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, item: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = _value_field(item)
+        if field is not None:
+            self.fields["value"] = field
+        self.order_fields(["value", "text", "verdict"])
+
+    def digest(self) -> str:
+        """Of what was typed; equal to `seen` when nothing was."""
+        read = self.cleaned_data
+        return fields_digest(read.get("verdict", ""), read.get("value", ""), read.get("text", ""))
+
+    def with_version(self, version: int) -> None:
+        """The refused form again, now knowing the answer that it collided with."""
+        data = self.data.copy()  # type: ignore[attr-defined]
+        data[self.add_prefix("version")] = str(version)
+        self.data = data
+
+
+def fields_digest(verdict: str, value: object, text: str) -> str:
+    shown = "" if value is None else str(value)
+    return sha256_json([verdict, shown, text.replace("\r\n", "\n").strip()])[:16]
+
+
+def _value_field(item: dict[str, Any]) -> forms.Field | None:
+    """The services check the value; the widget only helps to type it."""
+    kind = item["type"]
+    if kind in ("choice", "yesno"):
+        return forms.ChoiceField(
+            choices=list(item["options"].items()),
+            widget=forms.RadioSelect,
+            label=item["title"],
+            required=False,
+        )
+    if kind == "number":
+        widget: forms.Widget = forms.NumberInput({"step": "any", "min": item["min"], "max": item["max"]})
+        return forms.CharField(widget=widget, label=f"{item['title']} ({item['unit']})", required=False)
+    if kind == "link":
+        widget = forms.TextInput({"placeholder": "run 12, https://…", "spellcheck": "false"})
+        return forms.CharField(widget=widget, max_length=500, label=item["title"], required=False)
+    return None
+
+
+class TemplateForm(forms.Form):
+    source = forms.CharField(
+        label=_("Template (YAML)"), max_length=60_000, strip=False,
+        widget=forms.Textarea({"rows": 24, "spellcheck": "false", "class": "mono"}),
+    )  # fmt: skip
+    note = forms.CharField(label=_("Why"), max_length=500, required=False)
 
 
 class DecisionForm(forms.Form):
     conditions = forms.CharField(
-        max_length=4000, required=False, label="Conditions of use", widget=forms.Textarea({"rows": 2}),
-        help_text="Needed when an item left a concern.",
+        max_length=4000, required=False, label=_("Conditions of use"), widget=forms.Textarea({"rows": 2}),
+        help_text=_("Needed when an item left a concern."),
     )  # fmt: skip
     reason = forms.CharField(
-        max_length=2000, required=False, label="Reason", widget=forms.Textarea({"rows": 2}),
-        help_text="Needed to reject or to ask for changes.",
+        max_length=2000, required=False, label=_("Reason"), widget=forms.Textarea({"rows": 2}),
+        help_text=_("Needed to reject or to ask for changes."),
     )  # fmt: skip
     content_sha256 = forms.CharField(required=False, widget=forms.HiddenInput)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from registry import pins
 from registry.actors import Actor
-from registry.enums import OPEN_JOB_STATES
+from registry.enums import OPEN_JOB_STATES, Role
 from registry.exceptions import Conflict, DomainError, NotAllowed
 from registry.models import Evidence, Job
 from registry.permissions import Action, check
-from reviews import code_audits, records, votes
-from reviews.enums import ReviewStatus, Verdict
+from reviews import checklists, code_audits, records, votes
+from reviews.enums import ReviewStatus
 from reviews.machines import REVIEW
 from reviews.models import Answer, ReviewRequest
 from reviews.policies import gate
@@ -37,6 +39,32 @@ def check_answer(actor: Actor, request: ReviewRequest) -> None:
         raise Conflict("Answers are written while the request is in review.", code="wrong_state")
 
 
+def check_item(actor: Actor, request: ReviewRequest, item: dict[str, Any]) -> None:
+    """May this person answer this item? Some are a named role's. Raises NotAllowed."""
+    roles = checklists.asked_roles(item, request)
+    if not roles & actor.roles:
+        named = " or ".join(sorted(Role(role).label.lower() for role in roles))
+        raise NotAllowed(f"{item['title']} is answered by somebody with the role {named}.", code="item_role")
+
+
+def check_comment(actor: Actor, request: ReviewRequest) -> None:
+    """Who may comment: whoever works on the review, its submitter too; only while it is open."""
+    if actor.user.pk != request.submitted_by_id:
+        check(actor, Action.COMMENT_REVIEW)
+    if not request.is_open:
+        raise Conflict("The review is over, so nothing can be added to its threads.", code="wrong_state")
+
+
+def check_settle_change(actor: Actor, request: ReviewRequest) -> None:
+    """A change that was asked for is settled by a reviewer, never by the person who has to make it."""
+    if actor.user.pk == request.submitted_by_id:
+        raise NotAllowed(
+            "A reviewer asked for this change, so a reviewer settles it. Answer in the thread.",
+            code="four_eyes",
+        )
+    check(actor, Action.DECIDE_REVIEW)
+
+
 def check_withdraw(actor: Actor, request: ReviewRequest) -> None:
     if actor.user.pk != request.submitted_by_id:
         raise NotAllowed("Only the person who submitted a model can withdraw it.", code="not_submitter")
@@ -60,18 +88,16 @@ def missing_for_approval(
     revision = request.revision
     if revision is None:
         return ["The checks have not finished."]
-    given = {answer.key: answer for answer in answers}
-    missing = [
-        f"“{item['title']}” is not answered." for item in request.checklist if item["key"] not in given
-    ]
+    missing = checklists.missing_answers(request, answers)
     missing += code_audits.blocking(revision)
     missing += records.missing_terms(request)
     missing += pins.open_edges(request.team_id, revision.facts)
     if open_jobs:
         missing.append("A benchmark or an evaluation of this revision is still running.")
-    doubts = [item["title"] for item in request.checklist if _doubt(given.get(item["key"]))]
+    doubts = checklists.doubts(request, answers)
     if doubts and not conditions.strip():
-        missing.append(f"Write the conditions under which it may be used: {', '.join(doubts)} left doubts.")
+        named = ", ".join(doubts[:5]) + (f" and {len(doubts) - 5} more" if len(doubts) > 5 else "")
+        missing.append(f"Write the conditions under which it may be used: {named} left doubts.")
     missing += gate.violations_blocking(revision, request, conditions)
     return list(dict.fromkeys(missing))
 
@@ -82,10 +108,6 @@ def missing_for_closing(
     """What stands between this request and its decision: what an approving vote needs, and the votes themselves."""
     missing = missing_for_approval(request, answers, evidence, open_jobs, request.conditions)
     return missing + votes.missing_votes(request)
-
-
-def _doubt(answer: Answer | None) -> bool:
-    return answer is not None and answer.verdict != Verdict.ACCEPTABLE
 
 
 def evidence_of(request: ReviewRequest) -> list[Evidence]:

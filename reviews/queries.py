@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from registry.actors import Actor
 from registry.enums import CodeAudit, EvidenceKind, Role
@@ -10,7 +11,7 @@ from registry.models import Evidence, Revision
 from registry.permissions import Action, can
 from reviews.code_audits.states import ENDED
 from reviews.enums import OPEN_STATUSES, ReviewStatus
-from reviews.models import PolicyVersion, ReviewRequest, Vote, Waiver
+from reviews.models import CommentKind, PolicyVersion, ReviewComment, ReviewRequest, Vote, Waiver
 
 
 def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
@@ -53,6 +54,29 @@ def audits_waiting_for(actor: Actor) -> QuerySet[Revision]:
 def sent_back_to(actor: Actor) -> QuerySet[ReviewRequest]:
     """The person's own requests that need their hand."""
     return requests_of(actor).filter(status=ReviewStatus.CHANGES_REQUESTED, submitted_by=actor.user)
+
+
+def mentions_of(actor: Actor) -> list[ReviewComment]:
+    """Comments that name this person, in threads that are open on open reviews, newest first."""
+    last = ReviewComment.objects.filter(
+        thread=OuterRef("root_id"), kind__in=[CommentKind.RESOLVED, CommentKind.REOPENED]
+    ).order_by("-pk")
+    rows = (
+        ReviewComment.objects.filter(
+            mentions__user=actor.user, request__team=actor.in_team, request__status__in=OPEN_STATUSES
+        )
+        .annotate(root_id=Coalesce("thread_id", "pk"))
+        .annotate(turn=Subquery(last.values("kind")[:1]), answered=Exists(_answers_by(actor)))
+        .filter(Q(turn__isnull=True) | Q(turn=CommentKind.REOPENED))
+        .exclude(answered=True)
+    )
+    return list(rows.select_related("request__model", "by").order_by("-pk")[:20])
+
+
+def _answers_by(actor: Actor) -> QuerySet[ReviewComment]:
+    """Whoever has answered in the thread since is not waited for any more."""
+    later = ReviewComment.objects.filter(by=actor.user, pk__gt=OuterRef("pk"))
+    return later.filter(thread=OuterRef("root_id"))
 
 
 def newest_evidence(revision_ids: list[int]) -> dict[tuple[int, str], Evidence]:

@@ -31,6 +31,25 @@ APPROVAL_QUORUM = Rule(
 
 RULES: list[Rule] = [
     *append_only("reviews_vote", "A vote"),
+    *append_only("reviews_checklisttemplateversion", "A version of a checklist template"),
+    *append_only("reviews_reviewcomment", "A comment"),
+    *append_only("reviews_mention", "A mention"),
+    Rule(
+        "reviews_request_checklist",
+        "reviews_reviewrequest",
+        "UPDATE OF checklist, checklist_version, template_id",
+        "The checklist of a request was frozen when it was submitted.",
+        "NEW.checklist <> OLD.checklist OR NEW.checklist_version <> OLD.checklist_version "
+        "OR COALESCE(NEW.template_id, 0) <> COALESCE(OLD.template_id, 0)",
+    ),
+    Rule(
+        "reviews_answer_version",
+        "reviews_answer",
+        "UPDATE",
+        "An answer's version counts its edits, so that nobody overwrites words they have not seen.",
+        "NEW.version < OLD.version OR (NEW.version = OLD.version "
+        "AND (NEW.text <> OLD.text OR NEW.verdict <> OLD.verdict))",
+    ),
     *CODE_RULES,
     *append_only("reviews_attestation", "An attestation"),
     Rule(

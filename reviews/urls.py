@@ -3,10 +3,24 @@ from typing import Any
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:> and <action:>
-from reviews.views import code_audits, decisions, home, models, policies, proof, reviews, tiers, waivers
+from reviews.views import (
+    code_audits,
+    comments,
+    decisions,
+    home,
+    language,
+    models,
+    policies,
+    proof,
+    reviews,
+    templates,
+    tiers,
+    waivers,
+)
 
 urlpatterns: list[Any] = [
     path("", home.home, name="home"),
+    path("language/", language.language_switch, name="language_switch"),
     path("search/", home.search, name="search"),
     path("models/", models.model_list, name="model_list"),
     path("models/<int:pk>/", models.model_detail, name="model_detail"),
@@ -44,6 +58,11 @@ urlpatterns: list[Any] = [
     path("reviews/tier/", tiers.review_tier, name="review_tier"),
     path("reviews/<int:pk>/", reviews.review_detail, name="review_detail"),
     path("reviews/<int:pk>/answers/<slug:key>/", reviews.review_answer, name="review_answer"),
+    path("reviews/<int:pk>/comments/", comments.review_comment, name="review_comment"),
+    path("reviews/<int:pk>/threads/<int:thread>/", comments.review_thread, name="review_thread"),
+    path("reviews/templates/", templates.template_list, name="template_list"),
+    path("reviews/templates/new/", templates.template_new, name="template_new"),
+    path("reviews/templates/<int:pk>/", templates.template_detail, name="template_detail"),
     path("reviews/<int:pk>/decide/", reviews.review_decide, name="review_decide"),
     path("reviews/<int:pk>/record/", decisions.review_record, name="review_record"),
     path("reviews/<int:pk>/changes/", reviews.review_changes, name="review_changes"),

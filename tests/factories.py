@@ -31,7 +31,7 @@ from registry.models import (
     User,
 )
 from registry.services.tokens import create_token
-from reviews.checklist import VERSION, frozen_checklist
+from reviews.checklists import frozen_checklist
 from reviews.code_audits.judging import judge_file, waive_audit
 from reviews.code_audits.manifest import code_files
 from reviews.enums import ReviewStatus, Verdict
@@ -42,6 +42,7 @@ from reviews.services.recording import open_for_votes
 MODEL_ID = "acme/sentiment-vi-en"
 SHA_A, SHA_B, SHA_C = "a" * 40, "b" * 40, "c" * 40
 LABELS = {"0": "negative", "1": "neutral", "2": "positive"}
+VERSION = "model-card-review/1"
 PASSWORD = "correct horse battery"
 _numbers = itertools.count(1)
 _password = make_password(PASSWORD, hasher="md5")
@@ -379,6 +380,8 @@ def answer_all(world: World, request: ReviewRequest) -> None:
             request=request,
             key=item["key"],
             verdict=Verdict.ACCEPTABLE,
+            value=a_value(item),
+            text="Read and fine." if item["type"] == "text" else "",
             by=world.reviewer.user,
             at=timezone.now(),
         )
@@ -386,6 +389,19 @@ def answer_all(world: World, request: ReviewRequest) -> None:
     )
     refresh(request)
     request.save(update_fields=["content_sha256"])
+
+
+def a_value(item: dict[str, Any]) -> Any:
+    """A value of the item's type that leaves no doubt."""
+    if item["type"] in ("choice", "yesno"):
+        return next(value for value in item["options"] if value not in item["doubtful"])
+    return {"number": item.get("max"), "link": "https://example.org/evaluation", "text": None}[item["type"]]
+
+
+def an_answer(item: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """What a person sends to answer an item acceptably."""
+    words = "Read and fine." if item["type"] == "text" else ""
+    return {"verdict": "acceptable", "value": a_value(item), "text": words, **fields}
 
 
 def audit_code(world: World, revision: Revision, state: str = "passed") -> Revision:

@@ -57,6 +57,10 @@ class ReferenceBackend:
     def encode(self, inputs: Sequence[Input]) -> list[Encoding]:
         return self._tokeniser.encode(inputs)
 
+    def tokeniser_facts(self) -> dict[str, Any]:
+        """What another process needs to encode as this backend does."""
+        return self._tokeniser.facts()
+
     def join(self, words: Sequence[str]) -> str:
         return self._tokeniser.join(words)
 

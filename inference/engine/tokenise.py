@@ -73,6 +73,13 @@ class Tokeniser:
             raise ValueError("This tokenizer or its preprocessing step cannot go to another process.")
         return TokeniserState(self._source, self.max_length, self._side, str(self._step))
 
+    def facts(self) -> dict[str, Any]:
+        """What `process` needs to encode as this does, as JSON. Raises ModelLoadError for a tokenizer that
+        only transformers can run."""
+        if self._slow is not None:
+            raise ModelLoadError("This tokenizer cannot leave its process.", code="slow_tokenizer")
+        return {"tokenizer": self._source, "types": self._types, "side": self._side}
+
     def with_max_length(self, max_length: int) -> Tokeniser:
         """The same tokenizer that cuts earlier."""
         return Tokeniser(

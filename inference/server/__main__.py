@@ -6,8 +6,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
-from inference.engine import Backend, ClassifierConfig
+from inference.engine import Backend, ClassifierConfig, ModelLoadError
 from inference.server.logs import configure_logging
 from inference.server.running import serve
 from inference.server.settings import SettingsError, read_settings
@@ -30,8 +31,16 @@ def main() -> int:
     return 0
 
 
-def _load_backend(config: ClassifierConfig) -> Backend:
-    """The engine's loader, found on first use: the probes answer while torch is still being imported."""
+def _load_backend(config: ClassifierConfig) -> Backend | Sequence[Backend]:
+    """The model in processes of its own: this one speaks HTTP, never imports torch, and outlives a crash there."""
+    from inference.engine.process import load_in_processes
+
+    try:
+        return load_in_processes(config)
+    except ModelLoadError as exc:
+        if exc.code != "slow_tokenizer":
+            raise
+    # A tokenizer that only transformers can run: the whole engine has to be here.
     from inference.engine import load_backend
 
     return load_backend(config)

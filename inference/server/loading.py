@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from inference.server.files import read_json, write_json
 from inference.server.manifest import ModelKey, ServedModel
 from inference.server.settings import ServerSettings
 
-BackendLoader = Callable[[ClassifierConfig], Backend]
+# One backend, or several copies that compute beside each other.
+BackendLoader = Callable[[ClassifierConfig], Backend | Sequence[Backend]]
 
 
 @dataclass(eq=False)
@@ -74,13 +75,13 @@ class ModelLoader:
             raise ModelLoadError(str(exc), code="bad_config") from exc
         limits = self._settings.limits
         backend = self._load_backend(config)
-        reference_file = self._reference_file(served, backend.device)
         engine = Engine(
             backend,
             name=f"engine-{served.commit_sha[:8]}",
             limits=EngineLimits(max_queued_inputs=limits.max_queued_inputs, max_wait_s=limits.max_wait_s),
-            canary_reference=_reference(read_json(reference_file)),
         )
+        reference_file = self._reference_file(served, str(engine.variant))
+        engine.canary = _reference(read_json(reference_file)) or []
         try:
             engine.start()
             if not reference_file.exists():
@@ -90,9 +91,9 @@ class ModelLoader:
             raise
         return engine
 
-    def _reference_file(self, served: ServedModel, device: str) -> Path:
-        """Where the canary's first answer is kept, for this content on this kind of device."""
-        name = hashlib.sha256(json.dumps([*served.key, device]).encode()).hexdigest()
+    def _reference_file(self, served: ServedModel, variant: str) -> Path:
+        """Where the canary's first answer is kept, for this content and what computes it."""
+        name = hashlib.sha256(json.dumps([*served.key, variant]).encode()).hexdigest()
         return self._settings.cache / "canary" / f"{name}.json"
 
 

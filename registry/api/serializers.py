@@ -74,7 +74,8 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
         model = Approval
         fields = [
             "id", "model_id", "commit_sha", "status", "environment", "use_case", "data_class", "conditions",
-            "manifest_sha256", "approved_at", "expires_at", "status_at", "status_reason",
+            "allowed_environments", "use_cases", "data_classes", "monitoring", "review_by", "fallback", "data_policy",
+            "owner", "manifest_sha256", "approved_at", "expires_at", "status_at", "status_reason",
         ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from registry.gateway import consumers
 from registry.hub import check_model_id
 from registry.models import ApiToken, Approval, Channel, ChannelMove, RegisteredModel, Revision, ServedReplica
 from registry.services import approvals, channels, tokens
+from registry.terms import Use
 
 
 def actor_in(request: Request) -> Actor:
@@ -87,6 +88,9 @@ class ModelView(APIView):
         return Response(s.ModelSerializer(queries.model_by_id(actor_in(request), id_of(org, name))).data)
 
 
+APPROVED_PARAMETERS = frozenset({"channel", "commit_sha", "environment", "use_case", "data_class"})
+
+
 class ApprovedView(APIView):
     """The hot path: which revision may I use?"""
 
@@ -99,21 +103,27 @@ class ApprovedView(APIView):
                 "channel", OpenApiTypes.STR, description="Default: production, else the only approval."
             ),
             OpenApiParameter("commit_sha", OpenApiTypes.STR, description="Ask about one commit."),
+            OpenApiParameter(
+                "environment", OpenApiTypes.STR, description="Where it will run; 403 if not allowed."
+            ),
+            OpenApiParameter(
+                "use_case", OpenApiTypes.STR, description="The short name of what it will decide."
+            ),
+            OpenApiParameter("data_class", OpenApiTypes.STR, description="The data that it will see."),
         ],
-        responses={200: s.ApprovalAnswer, 404: s.ErrorAnswer, 409: s.ErrorAnswer},
+        responses={200: s.ApprovalAnswer, 403: s.ErrorAnswer, 404: s.ErrorAnswer, 409: s.ErrorAnswer},
     )
     def get(self, request: Request, org: str, name: str) -> Response:
-        known = {"channel", "commit_sha"}
-        unknown = sorted(set(request.query_params) - known)
+        given = request.query_params
+        unknown = sorted(set(given) - APPROVED_PARAMETERS)
         if unknown:
             raise InvalidInput(
-                f"Unknown parameter {unknown[0][:40]!r}. Known: channel, commit_sha.", code="bad_parameter"
+                f"Unknown parameter {unknown[0][:40]!r}. Known: {', '.join(sorted(APPROVED_PARAMETERS))}.",
+                code="bad_parameter",
             )
-        approval, channel = consumption.approved(
-            actor_in(request),
-            id_of(org, name),
-            channel=request.query_params.get("channel", ""),
-            commit_sha=request.query_params.get("commit_sha", ""),
+        use = Use(given.get("environment", ""), given.get("use_case", ""), given.get("data_class", ""))
+        approval, channel = consumption.approved_for(
+            actor_in(request), id_of(org, name), use, given.get("channel", ""), given.get("commit_sha", "")
         )
         return Response(consumption.approval_payload(approval, channel))
 

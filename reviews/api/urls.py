@@ -1,7 +1,7 @@
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:>
-from reviews.api import code_audits, policies, proof, views
+from reviews.api import code_audits, policies, proof, threads, views
 
 _CODE = "models/<str:org>/<str:name>/revisions/<sha:commit_sha>/code"
 
@@ -23,6 +23,10 @@ urlpatterns = [
     path("reviews", views.ReviewListView.as_view()),
     path("reviews/<int:pk>", views.ReviewView.as_view()),
     path("reviews/<int:pk>/answers", views.ReviewAnswersView.as_view()),
+    path("reviews/<int:pk>/suggestions", views.ReviewSuggestionsView.as_view()),
+    path("reviews/<int:pk>/comments", threads.ReviewCommentsView.as_view()),
+    path("checklist-templates", threads.TemplatesView.as_view()),
+    path("checklist-templates/<int:pk>", threads.TemplateView.as_view()),
     path("reviews/<int:pk>/decision", views.ReviewDecisionView.as_view()),
     path("reviews/<int:pk>/record", views.ReviewRecordView.as_view()),
     path("reviews/<int:pk>/changes", views.ReviewChangesView.as_view()),

@@ -17,12 +17,13 @@ from registry.actors import Actor
 from registry.api.serializers import ErrorAnswer
 from registry.api.views import actor_in, paged, valid
 from registry.enums import Scope
-from reviews import records, votes
+from reviews import checklists, records, votes
 from reviews.api.records import RecordAnswer, RecordInput, VotesSummary
 from reviews.enums import DataClass, Decision, Environment, Verdict
-from reviews.models import Answer, ReviewRequest, Vote
+from reviews.models import Answer, ChecklistTemplateVersion, ReviewComment, ReviewRequest, Vote
 from reviews.queries import requests_of
 from reviews.services import deciding, recording, submissions
+from reviews.services.answering import save_answers
 
 
 class AnswerSerializer(serializers.ModelSerializer[Answer]):
@@ -30,7 +31,18 @@ class AnswerSerializer(serializers.ModelSerializer[Answer]):
 
     class Meta:
         model = Answer
-        fields = ["key", "verdict", "text", "by", "at"]
+        fields = [
+            "key",
+            "verdict",
+            "value",
+            "text",
+            "suggestion",
+            "suggestion_state",
+            "version",
+            "carried_from",
+            "by",
+            "at",
+        ]
 
 
 class VoteSerializer(serializers.ModelSerializer[Vote]):
@@ -107,8 +119,21 @@ class SubmissionInput(serializers.Serializer[Any]):
 
 
 class AnswerInput(serializers.Serializer[Any]):
-    verdict = serializers.ChoiceField(choices=Verdict.choices)
-    text = serializers.CharField(max_length=4000, required=False, allow_blank=True, default="")
+    """Either an answer, or `accept` with the digest of the suggestion that was read."""
+
+    verdict = serializers.ChoiceField(choices=Verdict.choices, required=False)
+    value = serializers.JSONField(
+        required=False, allow_null=True, help_text="By the item's type; null for text."
+    )
+    text = serializers.CharField(max_length=4000, required=False, allow_blank=True)
+    version = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        help_text="The version that was seen, 0 for none; 409 when it is another one now.",
+    )
+    accept = serializers.CharField(
+        max_length=64, required=False, help_text="sha256 of the suggestion to accept."
+    )
 
 
 class AnswersInput(serializers.Serializer[Any]):
@@ -130,7 +155,46 @@ class DecisionInput(serializers.Serializer[Any]):
 
 
 class ChangesInput(serializers.Serializer[Any]):
-    reason = serializers.CharField(max_length=2000)
+    reason = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
+    changes = serializers.DictField(
+        child=serializers.CharField(max_length=4000),
+        required=False,
+        default=dict,
+        help_text="{item: what to change}",
+    )
+
+
+class CommentSerializer(serializers.ModelSerializer[ReviewComment]):
+    by = serializers.CharField(source="by.username")
+
+    class Meta:
+        model = ReviewComment
+        fields = ["id", "thread", "key", "kind", "text", "round", "by", "at"]
+
+
+class CommentInput(serializers.Serializer[Any]):
+    """A comment, an answer in a thread, or (with `settle`) the end or the reopening of one."""
+
+    text = serializers.CharField(max_length=4000, required=False, allow_blank=True, default="")
+    key = serializers.CharField(max_length=60, required=False, allow_blank=True, default="")
+    thread = serializers.IntegerField(required=False, min_value=1)
+    change = serializers.BooleanField(required=False, default=False)
+    settle = serializers.ChoiceField(choices=["resolve", "reopen"], required=False)
+
+
+class TemplateVersionSerializer(serializers.ModelSerializer[ChecklistTemplateVersion]):
+    version = serializers.CharField(source="label")
+    by = serializers.CharField(source="by.username", default=None)
+
+    class Meta:
+        model = ChecklistTemplateVersion
+        fields = ["id", "version", "number", "name", "sha256", "note", "by", "at"]
+
+
+class TemplateVersionInput(serializers.Serializer[Any]):
+    yaml = serializers.CharField(max_length=60_000, trim_whitespace=False, help_text="The template as YAML.")
+    note = serializers.CharField(max_length=500, required=False, allow_blank=True, default="")
+    dry_run = serializers.BooleanField(required=False, default=False, help_text="Only say what would change.")
 
 
 class ResubmitInput(serializers.Serializer[Any]):
@@ -213,8 +277,19 @@ class ReviewAnswersView(APIView):
     def put(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
         answers = valid(AnswersInput(data=request.data))["answers"]
-        deciding.save_answers(actor=actor, request_pk=_known(actor, pk), answers=answers)
+        save_answers(actor=actor, request_pk=_known(actor, pk), answers=answers)
         return _detail(actor, pk)
+
+
+class ReviewSuggestionsView(APIView):
+    access = rules(get=MEMBER)
+
+    @extend_schema(responses=OpenApiTypes.OBJECT, summary="Prefilled answers by item, each with its sources")
+    def get(self, request: Request, pk: int) -> Response:
+        review = queries.get_or_404(requests_of(actor_in(request)), pk=pk)
+        return Response(
+            {key: offered.as_dict() for key, offered in checklists.suggestions_for(review).items()}
+        )
 
 
 class ReviewDecisionView(APIView):
@@ -264,7 +339,9 @@ class ReviewChangesView(APIView):
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
         data = valid(ChangesInput(data=request.data))
-        deciding.request_changes(actor=actor, request_pk=_known(actor, pk), reason=data["reason"])
+        deciding.request_changes(
+            actor=actor, request_pk=_known(actor, pk), reason=data["reason"], changes=data["changes"]
+        )
         return _detail(actor, pk)
 
 

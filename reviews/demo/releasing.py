@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 import httpx
 
@@ -133,3 +134,16 @@ def history(scene: Scene) -> str:
         f"{m['at'][11:19]}  {m['by']}  {m['kind']}  -> {m['commit_sha'][:7]}  “{m['reason']}”" for m in moves
     ]
     return "\n".join([*lines, f"event {events[0]['seq']}: {events[0]['sentence']}"])
+
+
+def ask_then(scene: Scene) -> str:
+    """A moment between the move to v2 and the roll back, long after v1 is live again."""
+    second, third = scene.moves()[1:3]
+    at = (
+        datetime.fromisoformat(second["at"])
+        + (datetime.fromisoformat(third["at"]) - datetime.fromisoformat(second["at"])) / 2
+    )
+    found = scene.api["auditor"].get(f"{scene.model}/channels/production", at=at.isoformat())
+    expect(found["commit_sha"] == scene.commits["v2"] and found["served"], f"it says {found}")
+    expect(len(found["evidence"]) >= 2, f"it rests on {found['evidence']}")
+    return str(found["sentence"])

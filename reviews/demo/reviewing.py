@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from reviews.demo.accounts import PEOPLE
@@ -12,6 +13,7 @@ from reviews.demo.telling import expect, table
 
 GOLDEN_SET = "customer reviews, autumn"
 USE_CASE = "Sort customer reviews of our shop into negative, neutral and positive, to answer unhappy customers first."
+CONDITIONS = "For sorting reviews only: a person answers each customer."
 COLLAPSE = 0.2  # accuracy that v3 must lose against v2 to be called a collapse
 
 
@@ -110,13 +112,24 @@ def four_eyes(scene: Scene) -> str:
 
 
 def answer_items(scene: Scene, version: str) -> str:
+    """Ten sections: what has a source is accepted with it, the rest is judged."""
     review, evidence = scene.review(version), scene.figures[version]
-    answers = answers_for(scene.revision(version), evidence["evaluation"], evidence["benchmark"])
-    asked = [item["key"] for item in review["checklist"]]
-    expect(sorted(asked) == sorted(answers), f"the checklist asks for {asked}")
+    suggestions = scene.api["reviewer"].get(f"/api/v1/reviews/{review['id']}/suggestions")
+    answers = answers_for(review["checklist"], suggestions, evidence["evaluation"])
     saved = scene.api["reviewer"].put(f"/api/v1/reviews/{review['id']}/answers", {"answers": answers})
-    expect(len(saved["answers"]) == len(asked) == 8, f"{len(saved['answers'])} answers were kept")
-    return f"for example licence: {answers['license']['text']}"
+    states = Counter(answer["suggestion_state"] for answer in saved["answers"])
+    silent = sum(answer["verdict"] == "not_stated" for answer in saved["answers"])
+    sections = len({item["section"] for item in review["checklist"]})
+    expect(len(saved["answers"]) == len(review["checklist"]), f"{len(saved['answers'])} answers were kept")
+    licence = suggestions["license"]["sources"][0]
+    expect(
+        licence["path"] == "README.md" and licence["commit"] == scene.commits[version], f"it cites {licence}"
+    )
+    return (
+        f"{len(saved['answers'])} items in {sections} sections: {states['accepted']} suggestions accepted with their sources, "
+        f"{states['written'] + states['corrected']} judged; the card is silent on {silent}\n"
+        f"for example licence: {suggestions['license']['text'].splitlines()[0]}, from {licence['label']}"
+    )
 
 
 def write_record(scene: Scene, version: str) -> str:
@@ -129,6 +142,7 @@ def write_record(scene: Scene, version: str) -> str:
             {"metric": "accuracy", "op": ">=", "threshold": round(accuracy - 0.03, 2)},
             {"metric": "p95_latency_ms", "op": "<=", "threshold": 500},
         ],
+        "conditions": CONDITIONS,
         "fallback": "Reviews go to people unsorted, newest first.",
         "data_policy": "Review texts only, no names or addresses; nothing of them is logged or kept.",
     }

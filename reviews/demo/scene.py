@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from reviews.demo.asking import Api
@@ -13,7 +14,10 @@ JOB_TIMEOUT_S = 300.0
 
 
 class Scene:
-    """`publish(version)` moves main on the Hub as the model's author would; `alive` raises when a process has died."""
+    """`publish(version)` moves main on the Hub as the model's author would; `alive` raises when a process has died.
+
+    `data` is the folder of the demo's installation.
+    """
 
     def __init__(
         self,
@@ -27,10 +31,11 @@ class Scene:
         passwords: dict[str, str],
         publish: Callable[[str], str],
         alive: Callable[[], None],
+        data: Path,
     ) -> None:
         self.web, self.inference, self.model_id, self.commits = web, inference, model_id, commits
         self.golden_csv, self.tokens, self.passwords = golden_csv, tokens, passwords
-        self.publish, self.alive = publish, alive
+        self.publish, self.alive, self.data = publish, alive, data
         self.model = f"/api/v1/models/{model_id}"
         self.api = {role: Api(web, token) for role, token in tokens.items()}
         self.reviews: dict[str, int] = {}

@@ -12,7 +12,7 @@ from functools import partial
 
 import httpx
 
-from reviews.demo import consuming, releasing, reviewing
+from reviews.demo import consuming, proving, releasing, reviewing
 from reviews.demo.scene import Scene
 from reviews.demo.telling import Step, table
 
@@ -48,7 +48,7 @@ def steps(scene: Scene) -> list[Step]:
 
     def until_live(version: str) -> list[Step]:
         return [
-            step(f"The reviewer answers the eight items about {version}", reviewing.answer_items, version),
+            step(f"The reviewer answers the ten sections about {version}", reviewing.answer_items, version),
             step(f"The reviewer writes the decision record of {version}", reviewing.write_record, version),
             step(f"The reviewer votes for {version}: one vote is not enough", reviewing.first_vote, version),
             step(f"The second reviewer votes, and {version} is approved", reviewing.approve, version),
@@ -81,6 +81,14 @@ def steps(scene: Scene) -> list[Step]:
         step("The admin rolls production back from the dashboard", releasing.roll_back),
         step("The next answers carry v1's commit", releasing.served, "v1"),
         step("History and audit log say who, when and why", releasing.history),
+        step("What was live then? The auditor asks for a moment of v2", releasing.ask_then),
+        step("The auditor exports the dossier of v2", proving.export_dossier, "v2"),
+        step("... and checks its signed attestation outside", proving.check_attestation, "v2"),
+        step(
+            "The auditor verifies the audit log, by the page and by a command of its own",
+            proving.verify_chain,
+        ),
+        step("Somebody edits a copy of the database: verification names the row", proving.forge),
     ]
 
 

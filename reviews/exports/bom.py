@@ -153,7 +153,7 @@ def _declared(dossier: dict[str, Any], review: dict[str, Any], ref: str) -> dict
             "claims": [f"claim-{item['key']}"],
             "conformance": {
                 "score": CONFORMANCE.get(item["answer"]["verdict"], 0.0),
-                "rationale": item["answer"]["text"] or Verdict(item["answer"]["verdict"]).label,
+                "rationale": item["answer"]["text"] or str(Verdict(item["answer"]["verdict"]).label),
             },
         }
         for item in answered

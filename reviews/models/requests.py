@@ -18,8 +18,10 @@ from reviews.enums import (
     Decision,
     Environment,
     ReviewStatus,
+    SuggestionState,
     Verdict,
 )
+from reviews.models.templates import ChecklistTemplateVersion
 from reviews.tiers import CHOICES
 
 CHECKED = (ReviewStatus.IN_REVIEW, ReviewStatus.APPROVED, ReviewStatus.REJECTED)
@@ -44,6 +46,9 @@ class ReviewRequest(Terms):
     problem = models.TextField(blank=True, help_text="What the submitter has to see to, in sentences.")
     checklist = models.JSONField(default=list, help_text="The items as they were when it was submitted.")
     checklist_version = models.CharField(max_length=40)
+    template = models.ForeignKey(
+        ChecklistTemplateVersion, on_delete=models.PROTECT, related_name="requests", null=True, blank=True
+    )
     round = models.PositiveSmallIntegerField(default=1)
     intake_job = models.ForeignKey(
         Job, on_delete=models.PROTECT, related_name="review_requests", null=True, blank=True
@@ -134,12 +139,26 @@ class ReviewRequest(Terms):
 
 
 class Answer(models.Model):
-    """What a reviewer says to one item of the checklist."""
+    """What a reviewer says to one item of the checklist.
+
+    `value` is what its type asks for (a number, an option, a link), `text` the words beside it. `suggestion` is what was
+    offered when it was written (with its sources), `suggestion_state` what the person made of it. `version` counts its
+    edits: whoever saves says which one they saw. `carried_from` is set by a delta review.
+    """
 
     request = models.ForeignKey(ReviewRequest, on_delete=models.PROTECT, related_name="answers")
     key = models.CharField(max_length=60)
     verdict = models.CharField(max_length=20, choices=Verdict.choices)
+    value = models.JSONField(null=True, blank=True)
     text = models.TextField(blank=True)
+    suggestion = models.JSONField(null=True, blank=True)
+    suggestion_state = models.CharField(
+        max_length=20, choices=SuggestionState.choices, default=SuggestionState.WRITTEN
+    )
+    version = models.PositiveIntegerField(default=1)
+    carried_from = models.ForeignKey(
+        "self", on_delete=models.PROTECT, related_name="carried_to", null=True, blank=True
+    )
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
 

@@ -1,4 +1,4 @@
-"""Answering and deciding. 50 parallel decisions end in one: the request's row is locked and its state looked up."""
+"""Deciding. 50 parallel decisions end in one: the request's row is locked and its state looked up."""
 
 from __future__ import annotations
 
@@ -15,60 +15,13 @@ from registry.models import Approval
 from registry.services.approvals import grant_approval
 from registry.services.channels import check_reason
 from reviews import attestations, machines, permissions, votes
-from reviews.enums import APPROVALS, Decision, Verdict
-from reviews.models import Answer, ReviewRequest, Vote
+from reviews.enums import APPROVALS, Decision
+from reviews.models import CommentKind, ReviewRequest, Vote
 from reviews.policies import gate
+from reviews.services.commenting import open_changes, write_comment
 from reviews.services.digests import content_sha256 as content_sha256
 from reviews.services.digests import refresh
 from reviews.services.recording import apply_record
-
-
-@transaction.atomic
-def save_answers(*, actor: Actor, request_pk: int, answers: Mapping[str, Mapping[str, str]]) -> list[Answer]:
-    """Writes answers {key: {"verdict", "text"}}; others stay as they are.
-
-    Raises NotAllowed, Conflict (not in review), InvalidInput (unknown item or verdict, a doubt without words).
-    """
-    request = machines.lock(request_pk)
-    permissions.check_answer(actor, request)
-    known = {item["key"]: item for item in request.checklist}
-    written = []
-    for key, given in answers.items():
-        verdict, text = given.get("verdict", ""), given.get("text", "").strip()
-        if key not in known:
-            raise InvalidInput(
-                f"The checklist has no item {key[:40]!r}. It has: {', '.join(known)}.", field=key
-            )
-        title = known[key]["title"]
-        if verdict not in Verdict.values:
-            raise InvalidInput(
-                f"{title}: choose one of {', '.join(Verdict.values)}.", code="bad_verdict", field=key
-            )
-        if verdict == Verdict.CONCERN and not text:
-            raise InvalidInput(f"{title}: say what the concern is.", code="concern_without_words", field=key)
-        if len(text) > 4000:
-            raise InvalidInput(
-                f"{title}: an answer has at most 4,000 characters.", code="too_long", field=key
-            )
-        answer, _ = Answer.objects.update_or_create(
-            request=request,
-            key=key,
-            defaults={"verdict": verdict, "text": text, "by": actor.user, "at": timezone.now()},
-        )
-        written.append(answer)
-    if written:
-        refresh(request)
-        request.save(update_fields=["content_sha256"])
-        audit.record(
-            actor=actor,
-            verb="review.answered",
-            subject=request,
-            model_id=request.model.model_id,
-            sha=request.revision.commit_sha if request.revision else "",
-            items=", ".join(known[a.key]["title"].lower() for a in written),
-            content_sha256=request.content_sha256,
-        )
-    return written
 
 
 @transaction.atomic
@@ -209,9 +162,23 @@ def _close(
 
 
 @transaction.atomic
-def request_changes(*, actor: Actor, request_pk: int, reason: str) -> ReviewRequest:
-    """Sends the request back to its submitter with what is to be changed."""
+def request_changes(
+    *, actor: Actor, request_pk: int, reason: str = "", changes: Mapping[str, str] | None = None
+) -> ReviewRequest:
+    """Sends the request back to its submitter with a list of what is to be changed: {item: words}.
+
+    Each becomes a thread on its item, which the submitter answers and a reviewer settles; those written before on the
+    items belong to the list. `reason` may be left out when there is a list.
+    """
     request = machines.lock(request_pk)
     permissions.check_decide(actor, request)
-    text = check_reason(reason)
-    return machines.move(request, "request_changes", actor=actor, problem=text, data={"reason": text})
+    for key, text in (changes or {}).items():
+        write_comment(actor, request, text, key=key, kind=CommentKind.CHANGE)
+    keys = {thread.first.key for thread in open_changes(request)}
+    titles = [item["title"] for item in request.checklist if item["key"] in keys]
+    listed = f"Changes asked for: {', '.join(titles)}." if titles else ""
+    text = check_reason(reason if reason.strip() or not listed else listed)
+    problem = text if text == listed else f"{text} {listed}".strip()
+    return machines.move(
+        request, "request_changes", actor=actor, problem=problem, data={"reason": text, "items": sorted(keys)}
+    )

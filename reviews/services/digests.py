@@ -22,7 +22,10 @@ def content_sha256(request: ReviewRequest) -> str:
             "environment": request.environment,
             "data_class": request.data_class,
             "checklist": [request.checklist_version, request.checklist],
-            "answers": sorted([a.key, a.verdict, a.text] for a in request.answers.all()),
+            "answers": sorted(
+                ([a.key, a.verdict, a.value, a.text, a.suggestion_state] for a in request.answers.all()),
+                key=lambda answer: str(answer[0]),
+            ),
             "evidence": sorted(
                 Evidence.objects.filter(revision=revision).values_list("sha256", flat=True)
                 if revision

@@ -15,7 +15,7 @@ from registry.hub import HubRevision
 from registry.models import Job, RegisteredModel, Team
 from registry.permissions import Action, check
 from reviews import machines, permissions
-from reviews.checklist import VERSION, frozen_checklist
+from reviews.checklists.templates import current_version
 from reviews.enums import OPEN_STATUSES, DataClass, Environment, ReviewStatus
 from reviews.models import ReviewRequest
 
@@ -83,6 +83,7 @@ def submit_model(*, actor: Actor, submission: Submission) -> ReviewRequest:
         model, _ = RegisteredModel.objects.get_or_create(team=team, model_id=submission.model_id)
         _check_not_open(model, submission, found.commit_sha)
         now = timezone.now()
+        template = current_version(team)
         request = ReviewRequest.objects.create(
             team=team,
             model=model,
@@ -91,8 +92,9 @@ def submit_model(*, actor: Actor, submission: Submission) -> ReviewRequest:
             environment=submission.environment,
             data_class=submission.data_class,
             owner=submission.owner or actor.user.display_name,
-            checklist=frozen_checklist(),
-            checklist_version=VERSION,
+            checklist=template.items,
+            checklist_version=template.label,
+            template=template,
             submitted_by=actor.user,
             submitted_at=now,
             edited_by=actor.user,

@@ -11,9 +11,11 @@ from django.urls import reverse
 from registry import audit, queries
 from registry.access import MEMBER, access, actor_of
 from registry.actors import Actor
+from registry.enums import Role
 from registry.models import Membership
+from registry.services.reminders import ending_soon
 from registry.views.channels import channel_rows
-from reviews.queries import audits_waiting_for, requests_of, sent_back_to, waiting_for
+from reviews.queries import audits_waiting_for, mentions_of, requests_of, sent_back_to, waiting_for
 
 SHOWN = 20
 
@@ -50,6 +52,39 @@ def _waiting(actor: Actor) -> list[dict[str, Any]]:
     ]
 
 
+def _mentions(actor: Actor) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": f"{comment.by.display_name} asks you about {comment.request.model.model_id}",
+            "url": reverse("review_detail", args=[comment.request_id])
+            + (f"#item-{comment.key}" if comment.key else ""),
+            "why": comment.text[:200],
+            "icon": "user",
+            "due": None,
+        }
+        for comment in mentions_of(actor)
+    ]
+
+
+def _ending(actor: Actor) -> list[dict[str, Any]]:
+    """Approvals that end or are to be looked at again soon, for those who can ask for a new review or give it."""
+    if not actor.has_role(Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN):
+        return []
+    rows = queries.approvals_of(actor).filter(ending_soon()).order_by("expires_at")[:SHOWN]
+    return [
+        {
+            "title": f"{row.revision} for {row.environment}",
+            "url": reverse("revision_detail", args=[row.revision_id]),
+            "why": f"Its approval ends on {row.expires_at:%Y-%m-%d}"
+            + (f" and is to be looked at again by {row.review_by}" if row.review_by else "")
+            + ". Submit the commit again to keep it in use.",
+            "icon": "clock",
+            "due": row.expires_at,
+        }
+        for row in rows
+    ]
+
+
 @access(get=MEMBER)
 def home(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
@@ -57,7 +92,7 @@ def home(request: HttpRequest) -> HttpResponse:
         queries.channels_of(actor).filter(current__isnull=False).order_by("model__model_id", "name")[:SHOWN]
     )
     context = {
-        "waiting": _waiting(actor),
+        "waiting": _mentions(actor) + _waiting(actor) + _ending(actor),
         "live": channel_rows(channels),
         "events": audit.shown(list(queries.events_of(actor).order_by("-seq")[:SHOWN])),
         "is_new_team": not requests_of(actor).exists(),

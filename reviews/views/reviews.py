@@ -14,17 +14,17 @@ from registry import queries as registry_queries
 from registry.access import MEMBER, access, actor_of, member
 from registry.actors import Actor
 from registry.enums import Scope
-from registry.exceptions import Conflict, DomainError, InvalidInput
+from registry.exceptions import DomainError
 from registry.permissions import Action, check
 from registry.rendering import card_html, card_lines
 from registry.views.pages import page_of, try_on_form
-from reviews import permissions
-from reviews.checklist import Reading, facts_for
+from reviews import checklists, permissions
 from reviews.enums import OPEN_STATUSES, ReviewStatus
-from reviews.forms import AnswerForm, DecisionForm, SubmitForm
-from reviews.models import Answer, ReviewRequest
+from reviews.forms import DecisionForm, SubmitForm
+from reviews.models import ReviewRequest
 from reviews.queries import requests_of, waiting_for
 from reviews.services import deciding, submissions
+from reviews.views import answering, comments, items
 from reviews.views.decisions import actions_of, vote_context, voted_words
 from reviews.views.measurements import benchmark_context
 from reviews.views.tiers import shown_tier, tier_of_request
@@ -123,38 +123,6 @@ def _request(actor: Actor, pk: int) -> ReviewRequest:
     return registry_queries.get_or_404(requests_of(actor).select_related("model__team"), pk=pk)
 
 
-def _item(review: ReviewRequest, frozen: dict[str, str], number: int, facts: list[Any], answer: Answer | None,
-          writable: bool, form: AnswerForm | None = None) -> dict[str, Any]:  # fmt: skip
-    initial = (
-        {"verdict": answer.verdict, "text": answer.text}
-        if answer
-        else {"verdict": "" if facts else "not_stated"}
-    )
-    shown = form or (AnswerForm(initial=initial, prefix=frozen["key"]) if writable else None)
-    return {**frozen, "number": number, "card_facts": facts, "answer": answer, "form": shown}
-
-
-def _items(
-    review: ReviewRequest, writable: bool, bound: dict[str, AnswerForm] | None = None
-) -> list[dict[str, Any]]:
-    if review.revision is None:
-        return []
-    reading = Reading(review.revision, permissions.evidence_of(review))
-    answers = {a.key: a for a in review.answers.select_related("by")}
-    return [
-        _item(
-            review,
-            frozen,
-            number,
-            facts_for(frozen["key"], reading),
-            answers.get(frozen["key"]),
-            writable,
-            (bound or {}).get(frozen["key"]),
-        )
-        for number, frozen in enumerate(review.checklist, start=1)
-    ]
-
-
 def _waiting_note(review: ReviewRequest) -> str:
     if review.problem and review.is_open:
         return review.problem
@@ -171,14 +139,17 @@ def _context(
     actor: Actor,
     review: ReviewRequest,
     decision_form: DecisionForm | None = None,
-    bound: dict[str, AnswerForm] | None = None,
+    bound: dict[str, answering.Refused] | None = None,
 ) -> dict[str, Any]:
     review.created_at = review.submitted_at  # type: ignore[attr-defined]
     writable = not permissions.reason_against(permissions.check_answer, actor, review)
     evidence = permissions.evidence_of(review) if review.revision_id else []
     newest = {row.kind: row for row in reversed(evidence)}
-    items = _items(review, writable, bound)
-    answers = [item["answer"] for item in items if item["answer"]]
+    threads = comments.threads_by_key(review)
+    found = items.items_of(actor, review, evidence, writable, bound or {})
+    for item in found:
+        item["threads"] = threads.get(item["key"], [])
+    answers = [item["answer"] for item in found if item["answer"]]
     deciding_now = review.status == ReviewStatus.IN_REVIEW
     measuring = permissions.open_measurements(review) if deciding_now else 0
     missing = (
@@ -197,7 +168,13 @@ def _context(
         "status": review.shown_status,
         "tier": tier_of_request(review),
         "revision": review.revision,
-        "items": items,
+        "items": found,
+        "sections": items.sections_of(found),
+        "review_findings": checklists.findings(review, answers),
+        "config_lines": items.config_lines(review),
+        "can_decide": can_decide,
+        "can_comment": not permissions.reason_against(permissions.check_comment, actor, review),
+        "general": {"key": "", "threads": threads.get("", [])},
         "can_answer": writable,
         "progress": {"done": len(answers), "total": len(review.checklist)},
         "card_html": card_html(review.revision.card_text) if review.revision else "",
@@ -230,23 +207,11 @@ def review_detail(request: HttpRequest, pk: int) -> HttpResponse:
     review = _request(actor, pk)
     if request.method != "POST":
         return _page(request, review)
-    permissions.check_answer(actor, review)
-    forms = {item["key"]: AnswerForm(request.POST, prefix=item["key"]) for item in review.checklist}
-    answers = {}
-    for key, form in forms.items():
-        if form.is_valid() and form.cleaned_data["verdict"]:
-            answers[key] = form.cleaned_data
-    try:
-        deciding.save_answers(actor=actor, request_pk=pk, answers=answers)
-    except (InvalidInput, Conflict) as error:
-        field = error.details.get("field")
-        if field in forms:
-            forms[field].add_error(None, error.message)
-        else:
-            messages.error(request, error.message)
-        return _page(request, review, error.status, bound=forms)
-    messages.success(request, f"{len(answers)} answers are saved.")
-    return redirect("review_detail", pk)
+    refused = answering.save_page(request, actor, review)
+    if refused is None:
+        return redirect("review_detail", pk)
+    status, bound = refused
+    return _page(request, _request(actor, pk), status, bound=bound)
 
 
 @access(post=member(Scope.REVIEW))
@@ -254,26 +219,15 @@ def review_answer(request: HttpRequest, pk: int, key: str) -> HttpResponse:
     """htmx: saves one item as it is left, and gives the item, the progress and the buttons anew."""
     actor = actor_of(request)
     review = _request(actor, pk)
-    permissions.check_answer(actor, review)
-    frozen = next((item for item in review.checklist if item["key"] == key), None)
-    if frozen is None:
-        raise InvalidInput(f"The checklist has no item {key[:40]!r}.", code="unknown_item")
-    form, status = AnswerForm(request.POST, prefix=key), 200
     seen, before = request.POST.get("content_sha256", ""), deciding.content_sha256(review)
-    if form.is_valid():
-        _, status = try_on_form(form, _save(actor, pk, key, form.cleaned_data))
-    context = _context(actor, _request(actor, pk), bound={key: form})
+    form, status = answering.save_item(request, actor, review, key)
+    bound = {key: form} if form else {}
+    context = _context(actor, _request(actor, pk), bound=bound)
     if context["decision_form"] and seen != before:
         # Somebody else changed an answer that this page does not show: a decision from it must still be refused.
         context["decision_form"].initial["content_sha256"] = seen
-    context["item"] = next(item for item in context["items"] if item["key"] == key)
-    return render(
-        request, "reviews/_answer_saved.html", context, status=422 if status or form.errors else 200
-    )
-
-
-def _save(actor: Actor, pk: int, key: str, data: dict[str, str]) -> Callable[[], Any]:
-    return lambda: deciding.save_answers(actor=actor, request_pk=pk, answers={key: data}) or True
+    context |= answering.saved_context(context, key)
+    return render(request, "reviews/_answer_saved.html", context, status=status)
 
 
 def _decision(

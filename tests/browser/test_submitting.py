@@ -46,7 +46,7 @@ def test_model_is_found_submitted_checked_and_open_for_review(
     # The page asks every five seconds; nobody reloads it.
     expect(page.get_by_role("heading", name="Checklist")).to_be_visible()
     expect(page.locator("h1")).to_contain_text("In review")
-    expect(page.locator("[data-item]")).to_have_count(8)
+    expect(page.locator("[data-item]")).to_have_count(48)
     expect(page.locator("h1 + .meta")).to_contain_text(hub.first[:7])
     expect(page.get_by_role("button", name="Approve")).to_be_disabled()
     request.refresh_from_db()

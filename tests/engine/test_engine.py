@@ -7,22 +7,31 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from inference.engine import (
+    Classify,
+    Compare,
+    Embed,
     Encoding,
     Engine,
     EngineBusy,
     EngineClosed,
     EngineDeadline,
     EngineLimits,
+    Head,
     InferenceError,
     InferenceInputError,
     InferenceOutputError,
+    Input,
     ModelLoadError,
+    Options,
+    Rank,
+    Tag,
 )
 from inference.engine.dummy import DummyBackend
 
@@ -283,3 +292,125 @@ def test_hammered_engine_answers_or_refuses_everyone() -> None:
     assert len(outcomes) == 800
     assert set(outcomes) <= {"ok", "busy"}
     assert "ok" in outcomes
+
+
+def test_a_request_of_many_texts_is_cut_into_batches_by_tokens() -> None:
+    with held(token_budget=20) as (engine, backend):
+        many = engine.submit(engine.admit(12), ["three token words"] * 12)
+        single = engine.submit(engine.admit(1), ["single"])
+        backend.gate.set()
+        assert len(many.result(5).predictions) == 12
+        assert single.result(5).predictions
+        assert backend.batches == [1, 4, 4, 4, 1]
+
+
+def test_cancelling_half_way_drops_the_rest() -> None:
+    with held(token_budget=8) as (engine, backend):
+        first = engine.submit(engine.admit(3), ["a b c", "d e f", "g h i"])
+        backend.gate.set()
+        while len(backend.batches) < 2:
+            time.sleep(0.001)
+        backend.gate.clear()
+        backend.entered.clear()
+        done = len(backend.batches)
+        first.cancel()
+        backend.gate.set()
+        assert engine.classify(["after"]).predictions
+        assert engine.waiting_inputs == 0
+        assert len(backend.batches) <= done + 2
+
+
+def test_a_poisoned_input_is_found_by_halving() -> None:
+    with held(max_rows=64, max_queued_inputs=64) as (engine, backend):
+        good = [engine.submit(engine.admit(1), [f"word{i}"]) for i in range(31)]
+        guilty = engine.submit(engine.admit(1), [BAD])
+        backend.gate.set()
+        with pytest.raises(InferenceError):
+            guilty.result(5)
+        assert all(future.result(5).predictions for future in good)
+        assert len(backend.batches) <= 2 + 2 * 5, "by halves: two batches for each power of two"
+
+
+def test_out_of_memory_takes_smaller_batches_and_recovers() -> None:
+    @dataclass
+    class Small(GateBackend):
+        room: int = 1000
+
+        def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
+            if self.armed and sum(len(e) for e in batch) > self.room:
+                self.batches.append(-len(batch))
+                raise MemoryError
+            return super().forward(batch)
+
+    backend = Small(max_length=16, token_budget=64)
+    with running(backend, max_queued_inputs=200) as engine:
+        backend.armed, backend.room = True, 24
+        backend.gate.set()
+        backend.batches.clear()
+        assert len(engine.classify(["a b"] * 60).predictions) == 60
+        assert min(backend.batches) < 0, "it did run out"
+        failed = sum(1 for rows in backend.batches if rows < 0)
+        backend.batches.clear()
+        assert len(engine.classify(["a b"] * 60).predictions) == 60
+        assert sum(1 for rows in backend.batches if rows < 0) < failed, "it learned"
+        backend.room = 1000
+        for _ in range(120):
+            engine.classify(["a b"])
+        backend.batches.clear()
+        assert len(engine.classify(["a b"] * 60).predictions) == 60
+        assert max(backend.batches) == 16, "64 tokens of 4 each: the whole budget again"
+        engine.check(5)
+
+
+def test_memory_that_never_suffices_is_an_error_of_the_input() -> None:
+    class Full(GateBackend):
+        def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
+            if self.armed:
+                raise MemoryError
+            return super().forward(batch)
+
+    backend = Full()
+    with running(backend) as engine:
+        backend.armed = True
+        with pytest.raises(InferenceError) as caught:
+            engine.classify(["one", "two"])
+        assert caught.value.code == "out_of_memory"
+        backend.armed = False
+        engine.check(5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"),
+    [("classify", (Classify, Rank)), ("tag", (Tag,)), ("embed", (Embed, Compare))],
+)
+@pytest.mark.parametrize("options", [Classify(), Rank(), Tag(), Embed(), Compare()])
+def test_each_head_answers_its_own_questions(kind: Any, fits: tuple[type, ...], options: Options) -> None:
+    labels = () if kind == "embed" else ("O", "B-X")
+    backend = DummyBackend(labels=labels, head=Head(kind, size=4))
+    with running(backend) as engine:
+        if isinstance(options, fits):
+            inputs: list[Input] = [("a", "b"), ("a", "c")] if isinstance(options, Rank) else ["a", "b c"]
+            assert len(engine.ask(inputs, options)) == (1 if isinstance(options, Compare) else 2)
+        else:
+            with pytest.raises(InferenceInputError) as caught:
+                engine.ask(["a", "b"], options)
+            assert caught.value.code == "wrong_task"
+        assert engine.waiting_inputs == 0
+
+
+def test_canary_is_exact_after_overload() -> None:
+    """Ten times what fits: refused at once, and afterwards every answer is as before."""
+    with running(DummyBackend(), max_queued_inputs=8) as engine:
+        before = engine.classify(["the canary"], top_k=2).predictions
+        refused = 0
+        futures = []
+        for i in range(800):
+            try:
+                futures.append(engine.submit(engine.admit(1), [f"flood {i}"]))
+            except EngineBusy:
+                refused += 1
+        for future in futures:
+            future.result(5)
+        engine.check(5)
+        assert engine.classify(["the canary"], top_k=2).predictions == before
+        assert len(futures) + refused == 800

@@ -15,8 +15,8 @@ from registry import audit
 from registry.enums import STATUSES, ApprovalStatus, JobState, Role
 from registry.machines import APPROVAL, JOB, PAST
 from registry.permissions import GRANTS, Action
+from reviews import checklists
 from reviews import enums as review_enums
-from reviews.checklist import ITEMS
 from reviews.machines import REVIEW, VERBS
 from reviews.states_doc import as_markdown
 from tests.house.rules import ALL
@@ -38,6 +38,9 @@ MODELS: dict[str, str] = {
     "registry.RevisionFile": "append-only",
     "registry.Reminder": "append-only",
     "reviews.Vote": "append-only",
+    "reviews.ChecklistTemplateVersion": "append-only",
+    "reviews.ReviewComment": "append-only",
+    "reviews.Mention": "append-only",
     "reviews.FileVerdict": "append-only",
     "reviews.CodeWaiver": "record",
     "reviews.Attestation": "append-only",
@@ -48,6 +51,7 @@ MODELS: dict[str, str] = {
     "reviews.Policy": "record",
     "reviews.PolicyVersion": "record",
     "reviews.Waiver": "record",
+    "reviews.ChecklistTemplate": "mutable",
     "registry.ApiToken": "mutable",
     "registry.AuditHead": "mutable",
     "registry.Blob": "mutable",
@@ -130,10 +134,10 @@ def test_machine_knows_only_its_own_states_and_says_its_actions(machine: object)
     assert set(machine.actions) <= set(PAST)
 
 
-def test_checklist_is_the_seeds_eight_items() -> None:
-    titles = [item.title for item in ITEMS]
-    assert titles == [
-        "Licence", "Intended use", "Limitations", "Language", "Dataset", "Metrics", "Safety", "Inference requirements",
+def test_shipped_checklist_has_the_seeds_ten_sections() -> None:
+    assert checklists.shipped().sections == [
+        "Basic information", "License", "Intended use", "Language and locale", "Training/evaluation data", "Metrics",
+        "Limitations", "Safety and security", "Inference requirements", "Production decision",
     ]  # fmt: skip
 
 

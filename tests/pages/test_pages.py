@@ -24,6 +24,7 @@ from tests.factories import (
     SHA_A,
     SHA_B,
     World,
+    an_answer,
     make_approval,
     make_golden_set,
     make_job,
@@ -130,7 +131,7 @@ def story(world: World) -> Story:
         ("revision live", "Approved for production until"),
         ("revision in review", "this revision collapses"),
         ("reviews", "a reviewer"),
-        ("review", "Licence"),
+        ("review", "Suggested from the evidence"),
         ("submit", "Model id or Hub address"),
         ("runs", "Succeeded"),
         ("run", "P50 3.1 ms."),
@@ -212,14 +213,15 @@ def test_submitter_who_posts_a_decision_is_refused_with_the_sentence(story: Stor
 def _answers(review: ReviewRequest) -> dict[str, str]:
     fields: dict[str, str] = {}
     for item in review.checklist:
-        fields |= {f"{item['key']}-verdict": "acceptable", f"{item['key']}-text": "Read and fine."}
+        given = an_answer(item)
+        fields |= {f"{item['key']}-{name}": str(given[name] or "") for name in ("verdict", "value", "text")}
     return fields
 
 
 def test_reviewer_answers_without_javascript_and_approves(story: Story) -> None:
     client, review = signed_in(story.world.reviewer), story.review
     saved = client.post(story.addresses["review"], _answers(review), follow=True)
-    assert "8 of 8 answered" in saved.content.decode()
+    assert "48 of 48 answered" in saved.content.decode()
     done = client.post(reverse("review_decide", args=[review.pk]), {"decision": "approved"}, follow=True)
     assert "is cast: 1 of 2 votes" in done.content.decode()
     second = signed_in(make_member(story.world.team, Role.REVIEWER))
@@ -250,7 +252,7 @@ def test_one_answer_is_saved_by_htmx_and_the_progress_comes_back(story: Story) -
         headers={"HX-Request": "true"},
     )
     assert answer.status_code == 200
-    assert "1 of 8 answered" in answer.content.decode()
+    assert "1 of 48 answered" in answer.content.decode()
 
 
 def test_concern_without_words_is_not_saved_and_says_so(story: Story) -> None:

@@ -14,6 +14,8 @@ from inference.models import GoldenSet
 from registry.enums import EvidenceKind
 from registry.models import Approval, AuditEvent, ChannelMove, Evidence, Job, RegisteredModel
 from registry.services.channels import move_channel
+from reviews.checklists.template import shipped_source
+from reviews.checklists.templates import add_version
 from reviews.models import Answer, ReviewRequest, Vote
 from tests.factories import (
     MODEL_ID,
@@ -52,6 +54,9 @@ def things(world: World) -> dict[str, Any]:
         "job": make_job(world.submitter),
         "review": make_review(world, make_revision(world.team, "b" * 40), answered=True),
         "golden_set": make_golden_set(world.submitter),
+        "template": add_version(
+            actor=world.admin, source=shipped_source().replace("Model ID, vi", "Model id, vi")
+        ),
     }
 
 
@@ -73,7 +78,11 @@ OBJECTS: list[tuple[str, str, Any]] = [
     ("GET", "/jobs/{job}", None),
     ("POST", "/jobs/{job}/cancel", {}),
     ("GET", "/reviews/{review}", None),
-    ("PUT", "/reviews/{review}/answers", {"answers": {"license": {"verdict": "acceptable"}}}),
+    ("GET", "/reviews/{review}/suggestions", None),
+    ("GET", "/reviews/{review}/comments", None),
+    ("POST", "/reviews/{review}/comments", {"text": "It is ours now"}),
+    ("GET", "/checklist-templates/{template}", None),
+    ("PUT", "/reviews/{review}/answers", {"answers": {"license": {"verdict": "acceptable", "text": "MIT"}}}),
     ("POST", "/reviews/{review}/decision", {"decision": "rejected", "reason": "It is ours now"}),
     ("POST", "/reviews/{review}/changes", {"reason": "It is ours now"}),
     ("POST", "/reviews/{review}/withdraw", {}),
@@ -113,7 +122,7 @@ def test_another_teams_object_answers_404_and_stays_as_it_is(
 
 def test_matrix_of_objects_holds_every_address_with_an_id() -> None:
     listed = {
-        path.format(model="<o>/<n>", sha="<s>", approval="<i>", job="<i>", review="<i>")
+        path.format(model="<o>/<n>", sha="<s>", approval="<i>", job="<i>", review="<i>", template="<i>")
         for _, path, _ in OBJECTS
     }
     found = set()

@@ -20,7 +20,8 @@ from registry.services.approvals import change_approval
 from registry.services.channels import move_channel
 from registry.services.tokens import create_token, revoke_token
 from reviews.models import Answer, ReviewRequest, Vote
-from reviews.services.deciding import decide, save_answers
+from reviews.services.answering import save_answers
+from reviews.services.deciding import decide
 from reviews.services.submissions import withdraw
 from tests.factories import (
     World,
@@ -243,7 +244,7 @@ ACTS: dict[str, Callable[[World], Any]] = {
     ),
     "answer": lambda w: save_answers(
         actor=w.reviewer, request_pk=ReviewRequest.objects.get(status="in_review").pk,
-        answers={"license": {"verdict": "acceptable", "text": ""}},
+        answers={"license": {"verdict": "acceptable", "text": "MIT"}},
     ),
     "withdraw": lambda w: withdraw(actor=w.submitter, request_pk=ReviewRequest.objects.get(status="in_review").pk),
     "create token": lambda w: create_token(actor=w.viewer, name="mine", scopes=["read"], days=1),

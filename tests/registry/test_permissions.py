@@ -14,7 +14,9 @@ from tests.factories import World, make_member
 TABLE = """
                                  | viewer | submitter | reviewer | security_auditor | legal_reviewer | release_manager | admin | auditor
 submit a model                   |        | yes       |          |                  |                |                 | yes   |
-answer a review                  |        |           | yes      |                  | yes            |                 |       |
+answer a review                  |        |           | yes      | yes              | yes            |                 |       |
+comment on a review              |        | yes       | yes      | yes              | yes            | yes             | yes   |
+change checklist templates       |        |           |          |                  |                |                 | yes   |
 decide a review                  |        |           | yes      | yes              | yes            |                 |       |
 audit the code of a model        |        |           |          | yes              |                |                 |       |
 waive a code audit               |        |           |          | yes              |                |                 | yes   |
@@ -32,6 +34,8 @@ export the record                |        |           | yes      | yes          
 SCOPES = {
     "submit a model": "submit",
     "answer a review": "review",
+    "comment on a review": "submit",
+    "change checklist templates": "review",
     "decide a review": "review",
     "audit the code of a model": "review",
     "waive a code audit": "review",

@@ -35,7 +35,7 @@ def approve(world: World) -> Approval:
     revision = make_revision(world.team, files=FILES, facts={"formats": {"quarantined": [HELD]}})
     make_evidence(world.reviewer, revision, EvidenceKind.BENCHMARK)
     request = make_review(world, revision, answered=True)
-    Answer.objects.filter(request=request, key="license").update(text="Giấy phép phù hợp.")
+    Answer.objects.filter(request=request, key="license").update(text="Giấy phép phù hợp.", version=2)
     decided = decide(
         actor=world.reviewer, request_pk=request.pk, decision="approved", conditions="Only short texts."
     )

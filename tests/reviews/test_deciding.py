@@ -13,17 +13,18 @@ from registry import audit
 from registry.enums import EvidenceKind, JobKind, Role
 from registry.exceptions import Conflict, DomainError, InvalidInput, NotAllowed
 from registry.models import Approval, AuditEvent, Revision
-from reviews import permissions
-from reviews.checklist import ITEMS
+from reviews import checklists, permissions
 from reviews.enums import ReviewStatus
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.policies.gate import policies_digest
-from reviews.services.deciding import content_sha256, decide, request_changes, save_answers
+from reviews.services.answering import save_answers
+from reviews.services.deciding import content_sha256, decide, request_changes
 from reviews.services.recording import save_record
 from reviews.services.submissions import supersede_older, withdraw
 from tests.factories import (
     SHA_B,
     World,
+    an_answer,
     answer_all,
     make_evidence,
     make_job,
@@ -33,7 +34,8 @@ from tests.factories import (
     make_world,
 )
 
-KEYS = [item.key for item in ITEMS]
+ITEMS = {item["key"]: item for item in checklists.shipped().items}
+REQUIRED = [key for key, item in ITEMS.items() if "low" in item["required"]]
 
 
 def ready(world: World, environment: str = "production", **fields: Any) -> ReviewRequest:
@@ -86,19 +88,19 @@ def test_rejection_needs_a_reason_and_makes_no_approval(world: World) -> None:
     assert not Approval.objects.exists()
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", REQUIRED)
 def test_every_item_must_be_answered_before_an_approval(world: World, key: str) -> None:
     review = make_review(world, make_revision(world.team))
-    for other in KEYS:
+    for other in REQUIRED:
         if other != key:
             save_answers(
                 actor=world.reviewer,
                 request_pk=review.pk,
-                answers={other: {"verdict": "acceptable", "text": ""}},
+                answers={other: an_answer(ITEMS[other])},
             )
     with pytest.raises(Conflict) as refusal:
         decide(actor=world.reviewer, request_pk=review.pk, decision="approved")
-    title = next(item.title for item in ITEMS if item.key == key)
+    title = ITEMS[key]["title"]
     assert refusal.value.code == "not_ready" and refusal.value.details["missing"] == [
         f"“{title}” is not answered."
     ]
@@ -110,7 +112,7 @@ def test_doubt_needs_conditions(world: World, verdict: str) -> None:
     answers = {"license": {"verdict": verdict, "text": "No licence file."}}
     save_answers(actor=world.reviewer, request_pk=review.pk, answers=answers)
     with pytest.raises(
-        Conflict, match="Write the conditions under which it may be used: Licence left doubts"
+        Conflict, match="Write the conditions under which it may be used: License left doubts"
     ):
         decide(actor=world.reviewer, request_pk=review.pk, decision="approved", conditions="  ")
     decide(actor=world.reviewer, request_pk=review.pk, decision="approved", conditions="Internal use only.")
@@ -177,19 +179,19 @@ def test_decision_outside_the_review_is_refused(world: World, status: str) -> No
         save_answers(
             actor=world.reviewer,
             request_pk=review.pk,
-            answers={"license": {"verdict": "acceptable", "text": ""}},
+            answers={"license": an_answer(ITEMS["license"])},
         )
 
 
 @pytest.mark.parametrize(
     ("answers", "code"),
     [
-        ({"colour": {"verdict": "acceptable", "text": ""}}, "invalid_input"),
+        ({"colour": {"verdict": "acceptable", "text": "Blue."}}, "invalid_input"),
         ({"license": {"verdict": "fine", "text": ""}}, "bad_verdict"),
         ({"license": {"verdict": "concern", "text": "  "}}, "concern_without_words"),
         ({"license": {"verdict": "acceptable", "text": "x" * 4001}}, "too_long"),
         (
-            {"license": {"verdict": "acceptable", "text": ""}, "dataset": {"verdict": "?", "text": ""}},
+            {"license": {"verdict": "acceptable", "text": "MIT"}, "dataset": {"verdict": "?", "text": ""}},
             "bad_verdict",
         ),
     ],

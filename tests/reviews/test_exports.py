@@ -35,9 +35,9 @@ def revision(world: World) -> Revision:
     for kind in EvidenceKind:
         make_evidence(world.reviewer, found, kind)
     request = make_review(world, found, answered=True, environment="production", use_case=NASTY)
-    Answer.objects.filter(request=request, key="license").update(text=NASTY)
+    Answer.objects.filter(request=request, key="license").update(text=NASTY, version=2)
     Answer.objects.filter(request=request, key="metrics").update(
-        verdict="concern", text="Điểm số thiếu tập kiểm tra."
+        version=2, verdict="concern", text="Điểm số thiếu tập kiểm tra."
     )
     decide(actor=world.reviewer, request_pk=request.pk, decision="approved", conditions="Chỉ dùng nội bộ.")
     decided = decide(actor=world.security_auditor, request_pk=request.pk, decision="approved")

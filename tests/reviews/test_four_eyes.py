@@ -15,7 +15,8 @@ from registry.exceptions import Conflict, NotAllowed
 from registry.models import AccessEvent, Approval, AuditEvent
 from registry.services.approvals import grant_approval
 from reviews.models import Answer, ReviewRequest, Vote
-from reviews.services.deciding import decide, request_changes, save_answers
+from reviews.services.answering import save_answers
+from reviews.services.deciding import decide, request_changes
 from tests.factories import (
     Api,
     World,
@@ -77,7 +78,7 @@ def test_submitter_cannot_answer_or_send_back(world: World) -> None:
     review = make_review(world, make_revision(world.team), submitted_by=both.user)
     with pytest.raises(NotAllowed, match="somebody else must answer its checklist"):
         save_answers(
-            actor=both, request_pk=review.pk, answers={"license": {"verdict": "acceptable", "text": ""}}
+            actor=both, request_pk=review.pk, answers={"license": {"verdict": "acceptable", "text": "MIT"}}
         )
     with pytest.raises(NotAllowed, match=FOUR_EYES):
         request_changes(actor=both, request_pk=review.pk, reason="To gain time")
@@ -246,7 +247,9 @@ def test_answers_change_in_review_only_and_are_never_deleted(
     world: World, review: ReviewRequest, raw: Raw
 ) -> None:
     answer = Answer.objects.filter(request=review).latest("pk")
-    raw("UPDATE reviews_answer SET text = 'more' WHERE id = %s", answer.pk)
+    with refused("An answer's version counts its edits"):
+        raw("UPDATE reviews_answer SET text = 'more' WHERE id = %s", answer.pk)
+    raw("UPDATE reviews_answer SET text = 'more', version = version + 1 WHERE id = %s", answer.pk)
     with refused("An answer is a record"):
         raw("DELETE FROM reviews_answer WHERE id = %s", answer.pk)
     decide(actor=world.reviewer, request_pk=review.pk, decision="rejected", reason="The licence is unclear.")
@@ -296,7 +299,9 @@ def test_decision_on_what_was_not_seen_is_refused(world: World, review: ReviewRe
     seen = content_sha256(review)
     second = make_member(world.team, Role.REVIEWER)
     save_answers(
-        actor=second, request_pk=review.pk, answers={"license": {"verdict": "concern", "text": "GPL inside"}}
+        actor=second,
+        request_pk=review.pk,
+        answers={"license": {"verdict": "concern", "text": "GPL inside", "version": 1}},
     )
     with pytest.raises(Conflict) as refusal:
         decide(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from registry import audit, jobs
 from registry.enums import EvidenceKind, Role
 from registry.models import AuditEvent, Job, Revision
-from tests.factories import Api, World, make_evidence, make_member
+from tests.factories import Api, World, an_answer, make_evidence, make_member
 from tests.registry.hubs import MODEL_ID, Hub
 
 MODEL = f"/models/{MODEL_ID}"
@@ -44,9 +44,7 @@ def test_life_of_a_model(world: World, api: Callable[..., Api], hub: Hub) -> Non
         measure(world, commit_sha)
         page = reviewer.get(f"/reviews/{pk}").data
         assert (page["status"], page["commit_sha"]) == ("in_review", commit_sha)
-        answers = {
-            item["key"]: {"verdict": "acceptable", "text": "Read and found."} for item in page["checklist"]
-        }
+        answers = {item["key"]: an_answer(item) for item in page["checklist"]}
         seen = reviewer.put(f"/reviews/{pk}/answers", {"answers": answers}).data["content_sha256"]
         own = submitter.post(f"/reviews/{pk}/decision", {"decision": "approved"})
         assert (own.status, own.code) == (403, "four_eyes")

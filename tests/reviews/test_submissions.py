@@ -100,9 +100,9 @@ def test_submission_opens_a_request_and_its_intake(world: World, api: Clients, h
     )  # fmt: skip
     job = Job.objects.get()
     assert (job.kind, job.state, job.pk) == ("intake", "queued", answer.data["intake_job"])
-    assert [i["key"] for i in ReviewRequest.objects.get().checklist] == [
-        "license", "intended_use", "limitations", "language", "dataset", "metrics", "safety", "inference",
-    ]  # fmt: skip
+    asked = ReviewRequest.objects.get()
+    assert asked.template and asked.checklist == asked.template.items and len(asked.checklist) == 48
+    assert asked.checklist_version == asked.template.label == "model-card-review/1"
     verbs = AuditEvent.objects.exclude(verb="token.created").order_by("seq").values_list("verb", flat=True)
     assert list(verbs) == ["job.requested", "review.submitted"]
 

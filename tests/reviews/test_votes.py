@@ -19,7 +19,8 @@ from registry.models import Approval, AuditEvent, Membership
 from reviews import votes
 from reviews.models import ReviewRequest, Vote
 from reviews.queries import waiting_for
-from reviews.services.deciding import decide, save_answers
+from reviews.services.answering import save_answers
+from reviews.services.deciding import decide
 from reviews.services.recording import save_record
 from reviews.votes import missing_votes, tally
 from tests.factories import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,10 +11,12 @@ from torch.nn import functional
 
 from inference.engine.errors import describe_error
 
+AddNorm = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
 logger = logging.getLogger(__name__)
 
 
-def make_add_norm(weight: torch.Tensor, bias: torch.Tensor | None, eps: float) -> Any:
+def make_add_norm(weight: torch.Tensor, bias: torch.Tensor | None, eps: float) -> AddNorm:
     """(a, b) -> layer norm of a + b. The fused kernel where it runs and agrees with torch, else two calls."""
 
     def plain(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,10 @@ class PackedBackend:
 
     def encode(self, inputs: Sequence[Input]) -> list[Encoding]:
         return self._tokeniser.encode(inputs)
+
+    def tokeniser_facts(self) -> dict[str, Any]:
+        """What another process needs to encode as this backend does."""
+        return self._tokeniser.facts()
 
     def join(self, words: Sequence[str]) -> str:
         return self._tokeniser.join(words)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from inference.engine.packed.addnorm import make_add_norm
+from inference.engine.packed.addnorm import AddNorm, make_add_norm
 from inference.engine.packed.architectures import Architecture, HeadStep
 from inference.engine.packed.attention import Attention, Layout
 from inference.engine.packed.dense import Dense, make_dense
@@ -18,7 +18,6 @@ from inference.engine.packed.weights import Weights
 from inference.engine.tasks import Head
 
 Norm = Callable[[torch.Tensor], torch.Tensor]
-AddNorm = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ class Encoder:
     def _add_norm(self, name: str) -> AddNorm:
         weight, bias = (self._weights.base(f"{name}.{part}", needed=False) for part in ("weight", "bias"))
         if weight is None:
-            return torch.add
+            return lambda a, b: a + b
         w = weight.to(self._device, self._dtype).clone()
         return make_add_norm(
             w, None if bias is None else bias.to(self._device, self._dtype).clone(), self._eps

@@ -1,0 +1,116 @@
+"""What `process` starts: `python -m inference.engine.process_child FD...`, one connection for each lane.
+
+The first lane loads the model; the others are forked from it when it is whole, so that one machine holds the
+weights once. With one thread a process there is no thread pool that a fork could break. Ends when its
+connection is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.engine.backend import Encoding
+from inference.engine.errors import InferenceOutOfMemory, ModelLoadError, describe_error, ran_out_of_memory
+from inference.engine.types import ClassifierConfig
+
+logger = logging.getLogger("inference.engine.process")
+
+
+def main() -> int:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    # The terminal's Ctrl-C reaches every process of the group; the server drains and then closes us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    lanes: list[Connection[Any, Any]] = [Connection(int(number)) for number in sys.argv[1:]]
+    with suppress(EOFError, OSError):
+        request = json.loads(lanes[0].recv_bytes())
+        backend = _load(request, lanes[0], len(lanes))
+        if backend is None:
+            return 1
+        if backend.device != "cpu":
+            lanes = lanes[:1]
+        _serve(backend, _fork(lanes))
+    return 0
+
+
+def _load(request: dict[str, Any], first: Connection[Any, Any], lanes: int) -> Any:
+    import torch
+
+    from inference.engine.load import load_backend
+
+    torch.set_num_threads(int(request["threads"]))
+    fields = request["config"]
+    fields["snapshot"] = Path(fields["snapshot"])
+    fields["canaries"] = Path(fields["canaries"]) if fields["canaries"] else None
+    try:
+        backend = load_backend(ClassifierConfig(**fields))
+        facts = {
+            "lanes": lanes if backend.device == "cpu" else 1,
+            "labels": backend.labels,
+            "head": asdict(backend.head),
+            "variant": asdict(backend.variant),
+            "max_length": backend.max_length,
+            "token_budget": backend.token_budget,
+            "pads": backend.pads,
+            **backend.tokeniser_facts(),
+        }
+    except ModelLoadError as exc:
+        first.send_bytes(json.dumps({"error": exc.code, "message": str(exc)}).encode())
+        return None
+    first.send_bytes(json.dumps(facts).encode())
+    return backend
+
+
+def _fork(lanes: list[Connection[Any, Any]]) -> Connection[Any, Any]:
+    """This process's own lane; the others go to processes of their own."""
+    mine = lanes[0]
+    for lane in lanes[1:]:
+        if os.fork() == 0:
+            mine = lane
+            break
+    for lane in lanes:
+        if lane is not mine:
+            lane.close()
+    return mine
+
+
+def _serve(backend: Any, lane: Connection[Any, Any]) -> None:
+    while True:
+        told = json.loads(lane.recv_bytes())
+        ids = np.frombuffer(lane.recv_bytes(), np.int32)
+        kinds = np.frombuffer(lane.recv_bytes(), np.int32) if told["types"] else None
+        try:
+            rows = backend.forward(_encodings(told["lengths"], ids, kinds))
+            answer = np.concatenate([np.asarray(row, np.float32).reshape(-1) for row in rows])
+        except Exception as exc:
+            logger.error("forward failed: %s", describe_error(exc))
+            code = InferenceOutOfMemory.code if ran_out_of_memory(exc) else "failed"
+            lane.send_bytes(json.dumps({"error": code}).encode())
+            continue
+        lane.send_bytes(b"{}")
+        lane.send_bytes(answer.tobytes())
+
+
+def _encodings(lengths: list[int], ids: Any, kinds: Any) -> list[Encoding]:
+    ends = np.cumsum(lengths)
+    parts = np.split(ids, ends[:-1])
+    if kinds is None:
+        return [Encoding(part.tolist(), [0] * len(part), False) for part in parts]
+    types = np.split(kinds, ends[:-1])
+    return [Encoding(a.tolist(), b.tolist(), False) for a, b in zip(parts, types, strict=True)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
