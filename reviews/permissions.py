@@ -89,7 +89,10 @@ def missing_for_approval(
     if revision is None:
         return ["The checks have not finished."]
     missing = checklists.missing_answers(request, answers)
-    missing += code_audits.blocking(revision)
+    told = ["review.open_items"] if missing else []
+    if code := code_audits.blocking(revision):
+        missing += code
+        told.append("code.audit")
     missing += records.missing_terms(request)
     missing += pins.open_edges(request.team_id, revision.facts)
     if open_jobs:
@@ -98,7 +101,7 @@ def missing_for_approval(
     if doubts and not conditions.strip():
         named = ", ".join(doubts[:5]) + (f" and {len(doubts) - 5} more" if len(doubts) > 5 else "")
         missing.append(f"Write the conditions under which it may be used: {named} left doubts.")
-    missing += gate.violations_blocking(revision, request, conditions)
+    missing += gate.violations_blocking(revision, request, conditions, told)
     return list(dict.fromkeys(missing))
 
 

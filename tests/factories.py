@@ -357,6 +357,9 @@ def make_review(
         "checklist_version": VERSION,
         "submitted_by": world.submitter.user,
         "submitted_at": timezone.now(),
+        "monitoring": [{"metric": "accuracy", "op": ">=", "threshold": 0.9}],
+        "data_policy": "Messages only; nothing of them is kept.",
+        "fallback": "People sort by hand.",
     }
     shape["edited_by"] = fields.get("submitted_by", shape["submitted_by"])
     request = ReviewRequest.objects.create(

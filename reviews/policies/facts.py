@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from registry.enums import SERVED_STATUSES, ApprovalStatus, EvidenceKind
 from registry.models import Approval, Channel, Evidence, Revision
-from reviews.enums import Verdict
+from reviews import checklists
 from reviews.models import Answer, ReviewRequest
 from reviews.queries import newest_evidence
-from reviews.tiers import tier_of
+from reviews.tiers import TIERS, tier_of
 
 MAX_LIST = 200
 PROVENANCE = (
@@ -43,13 +43,30 @@ class Subject:
         return asked.environment if asked else "production"
 
     @property
+    def environments(self) -> frozenset[str]:
+        """Where it may be used if this is approved: what was asked for, and what the decision record allows besides. A
+        request for staging whose record says production answers for production."""
+        asked = self.request or self.approval
+        if self.as_environment or asked is None:
+            return frozenset({self.environment})
+        return frozenset({asked.environment, *asked.allowed_environments})
+
+    @property
     def data_class(self) -> str:
         asked = self.request or self.approval
         return asked.data_class if asked else ""
 
     @property
     def tier(self) -> str:
-        return tier_of(self.data_class, self.environment, self.revision.pipeline_tag)
+        """The highest of what the record allows."""
+        asked = self.request or self.approval
+        classes = {self.data_class, *(asked.data_classes if asked else [])}
+        found = {
+            tier_of(data, where, self.revision.pipeline_tag)
+            for data in classes
+            for where in self.environments
+        }
+        return max(found, key=TIERS.index)
 
 
 @dataclass
@@ -166,13 +183,22 @@ def _licence_category(s: Source) -> str | None:
     return next((c for c in categories if c not in open_kinds), categories[0] if categories else "none")
 
 
+def _licence_answer(s: Source) -> Answer | None:
+    """The decision over the licence; a template without one asks about the licence itself."""
+    given = {answer.key: answer for answer in s.answers or []}
+    asked = {item["key"] for item in s.request.checklist} if s.request else set()
+    return given.get("license_decision" if "license_decision" in asked else "license")
+
+
 def _licence_verdict(s: Source) -> str | None:
-    found = next((a for a in s.answers or [] if a.key == "license"), None)
-    return found.verdict if found else None
+    found = _licence_answer(s)
+    if found is None:
+        return None
+    return found.value if found.value in ("rejected", "needs_legal_review") else found.verdict
 
 
 def _licence_by(s: Source) -> str | None:
-    found = next((a for a in s.answers or [] if a.key == "license"), None)
+    found = _licence_answer(s)
     return found.by.display_name if found else None
 
 
@@ -203,12 +229,18 @@ def _default_branch(s: Source) -> str | None:
 def _open_items(s: Source) -> int | None:
     if s.request is None or s.answers is None:
         return None
-    given = {a.key for a in s.answers}
-    return sum(item["key"] not in given for item in s.request.checklist)
+    return len(checklists.missing_answers(s.request, s.answers))
+
+
+def _items(s: Source) -> int | None:
+    if s.request is None:
+        return None
+    risk = checklists.tier(s.request)
+    return sum(checklists.is_required(item, risk) for item in s.request.checklist)
 
 
 def _doubts(s: Source) -> int | None:
-    return None if s.answers is None else sum(a.verdict != Verdict.ACCEPTABLE for a in s.answers)
+    return None if s.request is None or s.answers is None else len(checklists.doubts(s.request, s.answers))
 
 
 def _conditions(s: Source) -> bool | None:
@@ -273,17 +305,17 @@ CATALOGUE: tuple[Fact, ...] = (
     Fact("request.data_class", "Data class", "request", "internal", lambda s: s.subject.data_class or None),
     Fact("request.tier", "Risk tier: low, medium, high", "request", "low", lambda s: s.subject.tier),
     Fact("review.status", "State of the review", "review", "in_review", lambda s: s.request.status if s.request else None),
-    Fact("review.open_items", "Checklist items without an answer", "review", 0, _open_items),
-    Fact("review.items", "Checklist items", "review", 8, lambda s: len(s.request.checklist) if s.request else None),
-    Fact("review.doubts", "Answers that are not “acceptable”", "review", 0, _doubts),
+    Fact("review.open_items", "Checklist items that the risk tier asks for and nobody has answered", "review", 0, _open_items),
+    Fact("review.items", "Checklist items that the risk tier asks for", "review", 8, _items),
+    Fact("review.doubts", "Answers that ask for conditions", "review", 0, _doubts),
     Fact("review.conditions", "Conditions of use are written", "review", True, _conditions),
     Fact("licence.declared", "Licence as declared", "card", "apache-2.0", lambda s: s.revision.license or "none"),
     Fact("licence.category", "Category: Permissive, Copyleft, Proprietary Free ...; the strictest declared",
          "licence table", "Permissive", _licence_category),
     Fact("licence.needs_review", "Legal must look at it", "licence table", False,
          lambda s: s.part("licence").get("needs_review")),
-    Fact("licence.verdict", "What the reviewer says of the licence: acceptable, concern, not_stated", "review",
-         "acceptable", _licence_verdict),
+    Fact("licence.verdict", "Said of the licence: acceptable, concern, not_stated, needs_legal_review, rejected",
+         "review", "acceptable", _licence_verdict),
     Fact("licence.judged_by", "Who judged the licence", "review", "Lan", _licence_by),
     Fact("findings.fail", "Findings `fail` (the default branch has a rule of its own)", "inspection", 0, _findings("fail")),
     Fact("findings.warn", "Findings `warn`", "inspection", 0, _findings("warn")),

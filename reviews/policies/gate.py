@@ -5,7 +5,7 @@ A team's own version in force of `production-minimum` takes the place of the shi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,7 @@ class Judge:
         ]
 
     def _applies(self, rule: Rule, subject: Subject, facts: dict[str, Any]) -> bool:
-        if rule.environments and subject.environment not in rule.environments:
+        if rule.environments and not rule.environments & subject.environments:
             return False
         if rule.tiers and subject.tier not in rule.tiers:
             return False
@@ -158,10 +158,19 @@ def outcomes_of(subject: Subject, *, dry_run: bool = False) -> list[Outcome]:
     return judge_for(team_id, [subject], dry_run=dry_run).outcomes(subject)
 
 
-def violations_blocking(revision: Revision, request: ReviewRequest, conditions: str = "") -> list[str]:
-    """The sentences of every rule that stands between this request and an approval. Empty: none."""
+def violations_blocking(
+    revision: Revision, request: ReviewRequest, conditions: str = "", told: Collection[str] = ()
+) -> list[str]:
+    """The sentences of every rule that stands between this request and an approval. Empty: none.
+
+    `told` are facts whose lack the caller has said in more detail: a rule over nothing else is not said a second time.
+    """
     found = outcomes_of(Subject(revision, request, conditions=conditions))
-    return [outcome.sentence for outcome in found if outcome.blocks]
+    return [
+        o.sentence
+        for o in found
+        if o.blocks and not (o.rule.require.reads and o.rule.require.reads <= set(told))
+    ]
 
 
 def policies_digest(team_id: int) -> str:
@@ -170,6 +179,17 @@ def policies_digest(team_id: int) -> str:
     return sha256_json(rows)[:40]
 
 
-def policies_named(team_id: int) -> list[str]:
-    """The versions behind `policies_digest`, for the audit event of a decision."""
-    return [f"{p.document.key}@{p.number}:{p.document.sha256}" for p in policies_in_force(team_id)]
+def policies_named(team_id: int) -> list[dict[str, Any]]:
+    """The versions behind `policies_digest`, for the audit event of a decision and its attestation."""
+    return [
+        {"policy": p.document.key, "version": p.number, "sha256": p.document.sha256}
+        for p in policies_in_force(team_id)
+    ]
+
+
+def waivers_named(revision: Revision) -> list[dict[str, Any]]:
+    """The waivers that a decision on this revision rests on."""
+    return [
+        {"id": w.pk, "rule": w.rule, "owner": w.owner.username, "until": w.expires_at.isoformat()}
+        for w in waivers_now([revision.pk]).values()
+    ]

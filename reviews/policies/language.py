@@ -1,13 +1,15 @@
 """The rules' language: CEL by celpy, cut down to what cannot run away.
 
 A rule is read before it is kept: its length, its depth, each name and each function. Comprehensions walk one fact's list and
-do not nest, `*` and `%` do not exist (Python would multiply a text a billion times), and an evaluation counts its steps.
+do not nest, `*` and `%` do not exist (Python would multiply a text a billion times), and an evaluation counts its steps and
+looks at the clock.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +25,7 @@ MAX_CHARACTERS = 1_000
 MAX_BRACKETS = 8
 MAX_DEPTH = 120  # levels of the syntax tree; the evaluation takes four Python frames for each
 MAX_STEPS = 50_000
+MAX_SECONDS = 2.0  # a second bound besides the steps: what one step costs is the library's secret
 MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
 METHODS = frozenset({"contains", "startsWith", "endsWith", "size"})
 FUNCTIONS = frozenset({"size", "string", "int", "double"})
@@ -40,7 +43,7 @@ class RuleError(InvalidInput):
 
 
 class TooExpensive(Exception):
-    """An evaluation took more steps than any honest rule."""
+    """An evaluation took more steps, or more time, than any honest rule."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,19 @@ class Expression:
 
 
 class _Counting(Evaluator):
-    """celpy's evaluator, with a number of steps that it shares with those of its comprehensions."""
+    """celpy's evaluator, with a number of steps and an end that it shares with those of its comprehensions."""
 
     steps: list[int]
+    until: float
 
     def sub_evaluator(self, ast: lark.Tree[Any]) -> Evaluator:
         inner = _Counting(ast, activation=self.activation)
-        inner.steps = self.steps
+        inner.steps, inner.until = self.steps, self.until
         return inner
 
     def _visit_tree(self, tree: lark.Tree[Any]) -> Any:
         self.steps[0] += 1
-        if self.steps[0] > MAX_STEPS:
+        if self.steps[0] > MAX_STEPS or time.monotonic() > self.until:
             raise TooExpensive
         return super()._visit_tree(tree)  # type: ignore[misc]
 
@@ -287,7 +291,7 @@ def nested(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _run(expression: Expression, activation: Mapping[str, Any]) -> Any:
     runner = celpy.InterpretedRunner(_environment, expression.tree)  # type: ignore[arg-type]
     evaluator = _Counting(expression.tree, activation=runner.new_activation())
-    evaluator.steps = [0]
+    evaluator.steps, evaluator.until = [0], time.monotonic() + MAX_SECONDS
     return evaluator.evaluate(dict(activation))  # type: ignore[arg-type]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from reviews.policies.facts import Subject
 from reviews.policies.gate import InForce, Judge, Outcome, judge_for
 
 MAX_SUBJECTS = 500  # of each kind, newest first; the answer says when there were more
+MAX_SECONDS = 15.0  # of judging; what was not reached is said, too
 VERDICTS = ("ok", "info", "warn", "fail")
 
 
@@ -65,23 +67,31 @@ def subjects_of(actor: Actor) -> tuple[list[Subject], int]:
         status__in=[ApprovalStatus.ACTIVE, ApprovalStatus.DEPRECATED, ApprovalStatus.SUSPENDED],
         expires_at__gt=timezone.now(),
     )
-    waiting = list(_lean(pending.select_related("revision__model"), "revision")[:MAX_SUBJECTS])
-    living = list(
-        _lean(approved.select_related("revision__model", "review_request"), "revision")[:MAX_SUBJECTS]
-    )
+    rollback = "rollback_approval__revision"
+    waiting = list(_lean(pending.select_related("revision__model", rollback)))
+    living = list(_lean(approved.select_related("revision__model", "review_request", rollback)))
     found = [Subject(r.revision, r) for r in waiting if r.revision]
-    found += [Subject(a.revision, getattr(a, "review_request", None), a) for a in living]
+    found += [Subject(a.revision, _request_of(a), a) for a in living]
     left_out = 0
     if MAX_SUBJECTS in (len(waiting), len(living)):
         left_out = pending.count() + approved.count() - len(waiting) - len(living)
     return found, left_out
 
 
-def _lean(rows: Any, revision: str) -> Any:
-    """Without the texts that no fact reads: cards and configurations are the bulk of a revision."""
-    return rows.defer(f"{revision}__card_text", f"{revision}__card_data", f"{revision}__config").order_by(
-        "-pk"
-    )
+def _request_of(approval: Approval) -> ReviewRequest | None:
+    request: ReviewRequest | None = getattr(approval, "review_request", None)
+    if request is not None:
+        request.revision, request.rollback_approval = (
+            approval.revision,
+            approval.rollback_approval,
+        )  # read already
+    return request
+
+
+def _lean(rows: Any) -> Any:
+    """The newest, without the texts that no fact reads: cards and configurations are the bulk of a revision."""
+    unread = ("card_text", "card_data", "config")
+    return rows.defer(*(f"revision__{name}" for name in unread)).order_by("-pk")[:MAX_SUBJECTS]
 
 
 def simulate(*, actor: Actor, source: str) -> Simulation:
@@ -91,7 +101,13 @@ def simulate(*, actor: Actor, source: str) -> Simulation:
     judge = judge_for(actor.in_team.pk, subjects)
     now = [p for p in judge.policies if p.document.key == document.key]
     then = [InForce(document, -1)]
-    flips = [flip for subject in subjects if (flip := _flip(judge, subject, now, then))]
+    flips, ends = [], time.monotonic() + MAX_SECONDS
+    for number, subject in enumerate(subjects):
+        if time.monotonic() > ends:
+            left_out, subjects = left_out + len(subjects) - number, subjects[:number]
+            break
+        if flip := _flip(judge, subject, now, then):
+            flips.append(flip)
     order = {"pending": 0, "approved": 1}
     flips.sort(key=lambda f: (order[f.what], -VERDICTS.index(f.after), f.model_id))
     return Simulation(document.key, len(subjects), left_out, flips)
@@ -131,13 +147,18 @@ def _flip(judge: Judge, subject: Subject, now: list[InForce], then: list[InForce
     )  # fmt: skip
 
 
-def touched(actor: Actor, documents: list[InForce]) -> dict[tuple[str, int], int]:
-    """{(policy, version): how many pending and approved revisions violate one of its rules now}."""
-    subjects, _ = subjects_of(actor)
+def touched(actor: Actor, documents: list[InForce]) -> tuple[dict[tuple[str, int], int], int]:
+    """({(policy, version): how many pending and approved revisions violate one of its rules now}, how many were not looked
+    at)."""
+    subjects, left_out = subjects_of(actor)
     judge = judge_for(actor.in_team.pk, subjects)
     found = {(p.document.key, p.number): set[int]() for p in documents}
-    for subject in subjects:
+    ends = time.monotonic() + MAX_SECONDS
+    for number, subject in enumerate(subjects):
+        if time.monotonic() > ends:
+            left_out += len(subjects) - number
+            break
         for outcome in judge.outcomes(subject, documents):
             if outcome.is_violation:
                 found[outcome.policy, outcome.number].add(subject.revision.pk)
-    return {key: len(revisions) for key, revisions in found.items()}
+    return {key: len(revisions) for key, revisions in found.items()}, left_out

@@ -60,7 +60,7 @@ rules:
 def policy_list(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     standing = policies_in_force(actor.in_team.pk, dry_run=True)
-    counts = touched(actor, standing)
+    counts, left_out = touched(actor, standing)
     newest = {v.policy.key: v for v in policy_versions_of(actor).defer("source").order_by("number")}
     rows = [
         {
@@ -72,7 +72,8 @@ def policy_list(request: HttpRequest) -> HttpResponse:
         for p in standing
     ]
     rest = [v for key, v in sorted(newest.items()) if key not in {p.document.key for p in standing}]
-    return render(request, "reviews/policy_list.html", {"rows": rows, "rest": rest, **_may_edit(actor)})
+    context = {"rows": rows, "rest": rest, "left_out": left_out, **_may_edit(actor)}
+    return render(request, "reviews/policy_list.html", context)
 
 
 def _effects(rules: Any) -> str:
@@ -115,7 +116,7 @@ def _diff(versions: list[PolicyVersion], shown: PolicyVersion | None) -> list[di
     if before is None:
         before = default_policy().source if shown.policy.key == default_policy().key else ""
     lines = difflib.unified_diff(before.splitlines(), shown.source.splitlines(), lineterm="", n=2)
-    kinds = {"+": "added", "-": "removed", "@": "place"}
+    kinds = {"+": "add", "-": "remove", "@": "place"}
     return [{"kind": kinds.get(line[:1], "same"), "text": line} for line in list(lines)[2:600]]
 
 
