@@ -111,6 +111,10 @@ def _embedding_head(snapshot: Path, settings: dict[str, Any]) -> Head:
             "The model's vectors are made by a step that is not served (only mean and CLS pooling are).",
             code="unsupported_head",
         )
+    if "Pooling" in modules and not pooling:
+        raise ModelLoadError(
+            "The snapshot declares a pooling step but lacks 1_Pooling/config.json.", code="unsupported_head"
+        )
     size = settings.get("hidden_size") or settings.get("dim") or 0
     return Head(
         "embed",

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # What loading a classifier reads, and nothing that could run: no Python, no pickle, no other framework's
 # weights.
+# How an embedding is pooled stands one folder down; without it another vector would come out.
+POOLING_FILE = "1_Pooling/config.json"
 LOADABLE_SUFFIXES = (".json", ".txt", ".model", ".codes", ".safetensors", ".jinja")
 _STALE_TEMP_S = 3600
 _CHUNK_BYTES = 1024 * 1024
@@ -117,6 +119,7 @@ class ArtifactCache:
         try:
             for path, blob in blobs.items():
                 target = building / path
+                target.parent.mkdir(exist_ok=True)
                 try:
                     target.hardlink_to(blob)
                 except OSError:
@@ -174,8 +177,13 @@ class ArtifactCache:
 
 
 def loadable_files(files: tuple[FileEntry, ...]) -> list[FileEntry]:
-    """The files that loading may read: those in the repository's root with a known, inert kind."""
-    return [entry for entry in files if "/" not in entry.path and entry.path.endswith(LOADABLE_SUFFIXES)]
+    """The files that loading may read: those in the repository's root with a known, inert kind, and the
+    pooling of an embedding model."""
+    return [
+        entry
+        for entry in files
+        if entry.path == POOLING_FILE or ("/" not in entry.path and entry.path.endswith(LOADABLE_SUFFIXES))
+    ]
 
 
 def _sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from inference.engine import (
     Engine,
     Entities,
     Input,
+    ModelLoadError,
     Rank,
     Score,
     Tag,
@@ -174,6 +176,21 @@ def test_vectors_are_pooled_as_the_revision_declares(tmp_path: Path, mode: str, 
     assert isinstance(score, Score)
     assert score.score == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
     engine.close()
+
+
+@pytest.mark.parametrize("spoil", ["missing", "max_tokens", "dense"])
+def test_vectors_made_in_an_unknown_way_are_refused(tmp_path: Path, spoil: str) -> None:
+    snapshot = build_family(tmp_path / "m", "bert", "embed")
+    write_pooling(snapshot, "max_tokens" if spoil == "max_tokens" else "mean_tokens", normalise=False)
+    if spoil == "missing":
+        (snapshot / "1_Pooling" / "config.json").unlink()
+    if spoil == "dense":
+        modules = json.loads((snapshot / "modules.json").read_text())
+        modules.append({"type": "sentence_transformers.models.Dense"})
+        (snapshot / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelLoadError) as caught:
+        load_backend(config_of(snapshot, "embed"))
+    assert caught.value.code == "unsupported_head"
 
 
 def test_several_labels_at_once_use_the_sigmoid(tmp_path: Path) -> None:
