@@ -110,7 +110,7 @@ class WaiverSerializer(serializers.ModelSerializer[Waiver]):
         ]
 
 
-class WaiverInput(serializers.Serializer[Any]):
+class RuleWaiverInput(serializers.Serializer[Any]):
     model_id = serializers.CharField(max_length=200)
     commit_sha = serializers.RegexField(r"^[0-9a-f]{40}$")
     rule = serializers.CharField(max_length=130, help_text="policy/rule")
@@ -192,12 +192,12 @@ class WaiverListView(APIView):
         return paged(request, waivers_of(actor_in(request)).order_by("-pk"), WaiverSerializer)
 
     @extend_schema(
-        request=WaiverInput, responses={201: WaiverSerializer, 403: ErrorAnswer, 422: ErrorAnswer},
+        request=RuleWaiverInput, responses={201: WaiverSerializer, 403: ErrorAnswer, 422: ErrorAnswer},
         summary="Waive one rule for one revision, for a time",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         actor = actor_in(request)
-        data = valid(WaiverInput(data=request.data))
+        data = valid(RuleWaiverInput(data=request.data))
         revision = queries.get_or_404(
             queries.revisions_of(actor),
             model__model_id=data.pop("model_id"),
