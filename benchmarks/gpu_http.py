@@ -21,11 +21,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks import ours
 from benchmarks.models import texts
+from benchmarks.processes import free_port, start
 
 CLIENTS = 6  # processes that make the load
 
@@ -117,6 +119,33 @@ def steady(job: tuple[int, float, float, int]) -> list[float]:
     return asyncio.run(run())
 
 
+def load(result: dict[str, Any], ports: list[int], options: argparse.Namespace) -> None:
+    """Fills `result`; the load's processes are spread over the replicas, as a balancer would."""
+    with multiprocessing.get_context("spawn").Pool(CLIENTS) as pool:
+        where = [ports[n % len(ports)] for n in range(CLIENTS)]
+        pool.map(closed, [(where[n], 4, 32, 3.0, n) for n in range(CLIENTS)])  # warm
+        for connections in (1, 4, 16):
+            parts = pool.map(
+                closed, [(where[n], connections, 32, options.seconds, n) for n in range(CLIENTS)]
+            )
+            refused = Counter(status for part in parts for status in part[1])
+            result[f"32 texts, c={connections * CLIENTS}"] = {
+                "texts_s": round(sum(part[0] for part in parts) * 32 / options.seconds), "refused": dict(refused),
+            }  # fmt: skip
+        jobs = [(where[n], options.rate / CLIENTS, options.seconds, n * 300) for n in range(CLIENTS)]
+        taken = [one for part in pool.map(steady, jobs) for one in part]
+    good = sorted(t for t in taken if t >= 0)
+    cuts = statistics.quantiles(good, n=100)
+    result[f"single texts, {options.rate:g}/s"] = {
+        "answered": len(good), "refused": len(taken) - len(good),
+        "p50_ms": round(cuts[49], 2), "p95_ms": round(cuts[94], 2), "p99_ms": round(cuts[98], 2),
+    }  # fmt: skip
+    usage = subprocess.run(
+        ["ps", "-eo", "pcpu,rss,args", "--sort=-pcpu"], capture_output=True, text=True
+    ).stdout
+    result["processes"] = [line[:90] for line in usage.splitlines()[1:6]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -124,62 +153,39 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--rate", type=float, default=2000)
+    parser.add_argument("--replicas", type=int, default=1, help="servers beside each other on the one device")
     parser.add_argument("--log", type=Path, help="keep the log of the server here")
     options = parser.parse_args()
     result: dict[str, Any] = {
-        "benchmark": "gpu_http",
-        "precision": options.precision,
-        "cores": os.cpu_count(),
+        "benchmark": "gpu_http", "precision": options.precision, "cores": os.cpu_count(), "replicas": options.replicas,
+    }  # fmt: skip
+    body = json.dumps({"inputs": texts()[0]}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ours.TOKEN}"}
+    more = {
+        "ASSAY_SERVER_PRECISION": options.precision,
+        "ASSAY_SERVER_MAX_QUEUED_INPUTS": "8192",
+        "ASSAY_SERVER_MAX_CONCURRENT_REQUESTS": "4096",
     }
-    with tempfile.TemporaryDirectory() as folder, ours.control_plane() as control:
-        from benchmarks.processes import free_port, start
-
-        port = free_port()
-        body = json.dumps({"inputs": texts()[0]}).encode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ours.TOKEN}"}
-        more = {
-            "ASSAY_SERVER_PRECISION": options.precision,
-            "ASSAY_SERVER_MAX_QUEUED_INPUTS": "8192",
-            "ASSAY_SERVER_MAX_CONCURRENT_REQUESTS": "4096",
-        }
-        server = start(
-            "server",
-            [sys.executable, "-m", "inference.server", "--port", str(port)],
-            f"http://127.0.0.1:{port}/v1/predict/{ours.MODEL_ID}",
-            body,
-            headers=headers,
-            environment={**ours.environment(control, Path(folder) / "cache", {}), **more},
-            log=Path(folder) / "server.log",
-            patience_s=180,
-        )
-        try:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        control = stack.enter_context(ours.control_plane())
+        ports = [free_port() for _ in range(options.replicas)]
+        for port in ports:
+            server = start(
+                "server",
+                [sys.executable, "-m", "inference.server", "--port", str(port)],
+                f"http://127.0.0.1:{port}/v1/predict/{ours.MODEL_ID}",
+                body,
+                headers=headers,
+                environment={**ours.environment(control, folder / f"cache-{port}", {}), **more},
+                log=folder / f"server-{port}.log",
+                patience_s=180,
+            )
+            stack.callback(server.stop)
             result["start_s"] = server.start_s
-            with multiprocessing.get_context("spawn").Pool(CLIENTS) as pool:
-                pool.map(closed, [(port, 4, 32, 3.0, n) for n in range(CLIENTS)])  # warm
-                for connections in (1, 4, 16):
-                    jobs = [(port, connections, 32, options.seconds, n) for n in range(CLIENTS)]
-                    parts = pool.map(closed, jobs)
-                    refused = [status for part in parts for status in part[1]]
-                    result[f"32 texts, c={connections * CLIENTS}"] = {
-                        "texts_s": round(sum(part[0] for part in parts) * 32 / options.seconds),
-                        "refused": dict(Counter(refused)),
-                    }
-                jobs_ = [(port, options.rate / CLIENTS, options.seconds, n * 300) for n in range(CLIENTS)]
-                taken = [one for part in pool.map(steady, jobs_) for one in part]
-            good = sorted(t for t in taken if t >= 0)
-            cuts = statistics.quantiles(good, n=100)
-            result[f"single texts, {options.rate:g}/s"] = {
-                "answered": len(good), "refused": len(taken) - len(good),
-                "p50_ms": round(cuts[49], 2), "p95_ms": round(cuts[94], 2), "p99_ms": round(cuts[98], 2),
-            }  # fmt: skip
-            if usage := subprocess.run(
-                ["ps", "-eo", "pcpu,rss,args", "--sort=-pcpu"], capture_output=True, text=True
-            ).stdout:
-                result["processes"] = [line[:90] for line in usage.splitlines()[1:6]]
-        finally:
-            server.stop()
-            if options.log:
-                shutil.copy(Path(folder) / "server.log", options.log)
+        load(result, ports, options)
+        if options.log:
+            shutil.copy(folder / f"server-{ports[0]}.log", options.log)
     print(json.dumps(result))
 
 

@@ -85,6 +85,22 @@ OBJECTS: list[tuple[str, str, Any]] = [
     ("POST", "/models/{model}/channels/production/rollback", {"reason": "It is ours now"}),
     ("POST", "/models/{model}/revisions/{sha}/benchmarks", {}),
     ("POST", "/models/{model}/revisions/{sha}/evaluations", {"golden_set": "{golden_set}"}),
+    ("GET", "/models/{model}/revisions/{sha}/exports/dossier", None),
+    ("GET", "/models/{model}/revisions/{sha}/code", None),
+    ("GET", "/models/{model}/revisions/{sha}/code/files/" + "0" * 64, None),
+    (
+        "POST",
+        "/models/{model}/revisions/{sha}/code/verdicts",
+        {"path": "modeling.py", "sha256": "0" * 64, "verdict": "passed"},
+    ),
+    (
+        "POST",
+        "/models/{model}/revisions/{sha}/code/waiver",
+        {"reason": "It is ours now", "owner": "stranger", "expires_at": "2030-01-01T00:00:00Z"},
+    ),
+    ("DELETE", "/models/{model}/revisions/{sha}/code/waiver", {"reason": "It is ours now"}),
+    ("GET", "/approvals/{approval}/attestation", None),
+    ("GET", "/approvals/{approval}/model-signature", None),
     ("POST", "/approvals/{approval}/suspend", {"reason": "It is ours now"}),
     ("GET", "/jobs/{job}", None),
     ("POST", "/jobs/{job}/cancel", {}),
@@ -98,6 +114,7 @@ OBJECTS: list[tuple[str, str, Any]] = [
     ("GET", "/waivers/{waiver}", None),
     ("DELETE", "/waivers/{waiver}", None),
     ("PUT", "/reviews/{review}/answers", {"answers": {"license": {"verdict": "acceptable", "text": "MIT"}}}),
+    ("PUT", "/reviews/{review}/record", {"record": {"owner": "stranger"}}),
     ("POST", "/reviews/{review}/decision", {"decision": "rejected", "reason": "It is ours now"}),
     ("POST", "/reviews/{review}/changes", {"reason": "It is ours now"}),
     ("POST", "/reviews/{review}/withdraw", {}),
@@ -168,6 +185,7 @@ def test_matrix_of_objects_holds_every_address_with_an_id() -> None:
             for old, new in (
                 ("<str:org>/<str:name>", "<o>/<n>"), ("<sha:commit_sha>", "<s>"), ("<int:pk>", "<i>"),
                 ("<slug:channel>", "production"), ("<action:action>", "suspend"),
+                ("<slug:kind>", "dossier"), ("<slug:sha256>", "0" * 64),
             ):  # fmt: skip
                 route = route.replace(old, new)
             found.add(route)
