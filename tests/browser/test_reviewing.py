@@ -18,7 +18,7 @@ from reviews.services.deciding import decide
 from tests.browser.windows import Windows
 from tests.factories import answer_all, make_member
 from tests.house.rules import without_rules
-from tests.pages.test_pages import Story
+from tests.pages.test_pages import Story, waive_worse_figures
 
 CARD = (
     """---
@@ -50,6 +50,7 @@ def story(story: Story) -> Story:
         Revision.objects.filter(pk=story.v2.pk).update(
             card_text=CARD, card_data={"license": "apache-2.0", "language": ["vi", "en"]}
         )
+    waive_worse_figures(story)
     return story
 
 
