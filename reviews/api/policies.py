@@ -63,7 +63,7 @@ def _text(data: bytes) -> str:
 
 
 class PolicyInput(serializers.Serializer[Any]):
-    source = serializers.CharField(
+    source = serializers.CharField(  # type: ignore[assignment] # the field of the API, not DRF's own attribute
         max_length=4 * MAX_BYTES, trim_whitespace=False, help_text="The policy as YAML."
     )
     state = serializers.ChoiceField(choices=["draft", "dry_run", "in_force"], default="draft")

@@ -73,8 +73,8 @@ def submit_first(scene: Scene) -> str:
 def refused_before_audit(scene: Scene) -> str:
     api, pk = scene.api["reviewer"], scene.reviews[FIRST]
     answer = api.post(f"/api/v1/reviews/{pk}/decision", {"decision": "approved"}, status=409)
-    sentence = next((s for s in answer["error"]["details"]["missing"] if "audited" in s), "")
-    expect(HELPER in sentence, f"it says {answer}")
+    sentence = next((s for s in answer["error"]["details"]["missing"] if HELPER in s), "")
+    expect("have not been audited" in sentence, f"it says {answer}")
     return f"409 “{sentence}”"
 
 

@@ -56,7 +56,7 @@ class Expression:
     asked: frozenset[str]
 
 
-class _Counting(Evaluator):
+class _Counting(Evaluator):  # type: ignore[misc]
     """celpy's evaluator, with a number of steps and an end that it shares with those of its comprehensions."""
 
     steps: list[int]
@@ -71,7 +71,7 @@ class _Counting(Evaluator):
         self.steps[0] += 1
         if self.steps[0] > MAX_STEPS or time.monotonic() > self.until:
             raise TooExpensive
-        return super()._visit_tree(tree)  # type: ignore[misc]
+        return super()._visit_tree(tree)
 
 
 _environment = celpy.Environment()
@@ -157,7 +157,8 @@ def _path(node: Any) -> str:
 
 
 def _token(node: Any) -> lark.Token:
-    return next(node.scan_values(lambda value: isinstance(value, lark.Token)))
+    found: lark.Token = next(node.scan_values(lambda value: isinstance(value, lark.Token)))
+    return found
 
 
 def _named(source: str, tree: lark.Tree[Any], known: Mapping[str, Any]) -> Expression:
@@ -227,7 +228,8 @@ def _call(node: lark.Tree[Any], bound: frozenset[str]) -> Iterator[Use]:
 
 
 def _method(node: lark.Tree[Any], bound: frozenset[str]) -> Iterator[Use]:
-    receiver, name = node.children[0], node.children[1]
+    receiver: Any = node.children[0]
+    name: Any = node.children[1]
     arguments = node.children[2].children if len(node.children) > 2 else []
     if str(name) not in MACROS | METHODS:
         yield (
@@ -289,10 +291,10 @@ def nested(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run(expression: Expression, activation: Mapping[str, Any]) -> Any:
-    runner = celpy.InterpretedRunner(_environment, expression.tree)  # type: ignore[arg-type]
+    runner = celpy.InterpretedRunner(_environment, expression.tree)
     evaluator = _Counting(expression.tree, activation=runner.new_activation())
     evaluator.steps, evaluator.until = [0], time.monotonic() + MAX_SECONDS
-    return evaluator.evaluate(dict(activation))  # type: ignore[arg-type]
+    return evaluator.evaluate(dict(activation))
 
 
 def holds(expression: Expression, facts: Mapping[str, Any]) -> bool:

@@ -256,7 +256,7 @@ def test_waiver_subtracts_and_its_end_brings_the_violation_back(
     assert revision
     (sentence,) = violations_blocking(revision, review)
     assert "default branch" in sentence
-    give = {"actor": world.reviewer, "revision": revision, "rule": "production-minimum/default_branch",
+    give: dict[str, Any] = {"actor": world.reviewer, "revision": revision, "rule": "production-minimum/default_branch",
             "reason": "The owner confirmed it.", "days": 7}  # fmt: skip
     waiver = grant_waiver(**give, owner=world.admin.user.username)
     assert waiver.owner == world.admin.user and violations_blocking(revision, review) == []
@@ -276,7 +276,7 @@ def test_waiver_subtracts_and_its_end_brings_the_violation_back(
 def test_submitter_cannot_waive_anywhere(world: World) -> None:
     revision = ready(world, facts=OFF).revision
     assert revision
-    give = {
+    give: dict[str, Any] = {
         "revision": revision,
         "rule": "production-minimum/default_branch",
         "reason": "I am sure.",
