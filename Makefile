@@ -14,7 +14,7 @@ DATABASE_TESTS ?= $(filter-out $(NO_DATABASE),$(patsubst %/__init__.py,%,$(wildc
 	$(addprefix --ignore=,$(NO_DATABASE_FILES))
 PYTEST ?= $(PY) -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo up test test-old-clients lint format messages bench bench-api test-sqlite test-postgres chromium nginx
+.PHONY: help setup demo up test test-old-clients test-ray lint format messages bench bench-api test-sqlite test-postgres chromium nginx
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,10 @@ test-postgres: setup
 
 test-old-clients: setup ## transformers 4.57 and huggingface_hub 0.36 against the Hub endpoint alone (`make test` runs them, too)
 	env -u DATABASE_URL $(PY) -m pytest -n 0 -m old_client tests/gateway/test_old_clients.py
+
+test-ray: setup ## the inference server as a Ray Serve application, in an environment of its own (0.3 GB)
+	@$(PY) -m tools.side_venv var/ray "ray[serve]==2.60.0"
+	env -u DATABASE_URL $(PY) -m pytest -n 0 -m ray tests/server/test_ray.py
 
 lint: setup ## the house's checks
 	$(BIN)/ruff check .

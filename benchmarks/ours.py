@@ -13,7 +13,7 @@ from tests.server.running import running
 
 MODEL_ID = "bench/distil"
 MODELS = Path(__file__).resolve().parent.parent / "var" / "bench"
-VARIANTS: dict[str, dict[str, str]] = {"ours-fp32": {}, "ours-bf16": {"ASSAY_SERVER_DTYPE": "bfloat16"}}
+VARIANTS: dict[str, dict[str, str]] = {"ours-fp32": {}, "ours-bf16": {"ASSAY_SERVER_PRECISION": "bf16"}}
 
 __all__ = ["MODEL_ID", "TOKEN", "VARIANTS", "control_plane", "distil", "environment"]
 

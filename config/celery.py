@@ -19,6 +19,11 @@ app.conf.beat_schedule = {
         "options": {"queue": "short"},
     },
     "expire-approvals": {"task": "registry.expire_approvals", "schedule": 60, "options": {"queue": "short"}},
+    "note-expired-waivers": {
+        "task": "reviews.note_expired_waivers",
+        "schedule": 60,
+        "options": {"queue": "short"},
+    },
     "sweep-code-audits": {
         "task": "reviews.sweep_code_audits",
         "schedule": 60,

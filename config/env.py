@@ -6,6 +6,7 @@ refused at start with the cure; a secret may come from a file through `<NAME>_FI
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from collections.abc import Callable
@@ -51,6 +52,15 @@ def integer(name: str, value: str) -> int:
 
 def words(name: str, value: str) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def networks(name: str, value: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(word) for word in words(name, value)]
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}; write addresses or networks, as 10.0.0.5,10.1.0.0/16 ({error})."
+        ) from None
 
 
 def mode(name: str, value: str) -> str:
@@ -108,6 +118,12 @@ SETTINGS: dict[str, Setting] = {
         Setting("ASSAY_HOSTS", "localhost,127.0.0.1", words, "Host names this installation answers to."),
         Setting(
             "ASSAY_TRUSTED_ORIGINS", "", words, "Origins (https://…) that may post forms, behind a TLS proxy."
+        ),
+        Setting(
+            "ASSAY_TRUSTED_PROXIES",
+            "",
+            networks,
+            "Addresses or networks of proxies whose X-Forwarded-For names the client. Empty: none is believed.",
         ),
         Setting(
             "ASSAY_PUBLIC_URL",

@@ -18,10 +18,11 @@ class RegistryConfig(AppConfig):
     verbose_name = "Registry"
 
     def ready(self) -> None:
-        from registry import access_log, intake, jobs
+        from registry import access_log, intake, jobs, sign_in
         from registry.api import schema  # noqa: F401 - importing registers the security schemes
         from registry.enums import JobKind
 
         access_log.connect()
+        sign_in.connect()
         jobs.register(JobKind.INTAKE, intake.run, queue="short")
         post_migrate.connect(install_rules, sender=self, dispatch_uid="registry.install_rules")

@@ -51,6 +51,10 @@ SENTENCES: dict[str, str] = {
     "job.cancelled": "{actor} cancelled {title}",
     "job.failed": "{title} failed: {error}",
     "job.requested": "{actor} asked for {title}",
+    "policy.dry_run": "{actor} put version {number} of the policy {policy} on a dry run",
+    "policy.in_force": "{actor} put version {number} of the policy {policy} in force",
+    "policy.retired": "{actor} retired version {number} of the policy {policy}",
+    "policy.saved": "{actor} wrote version {number} of the policy {policy}",
     "review.answered": "{actor} answered {items} of the review of {model_id}@{sha}",
     "review.approved": "{actor} approved the review of {model_id}@{sha}",
     "review.commented": "{actor} commented on {item} of the review of {model_id}@{sha}",
@@ -80,10 +84,14 @@ SENTENCES: dict[str, str] = {
     "token.created": "{actor} created the token {name}",
     "token.revoked": "{actor} revoked the token {name}",
     "user.changed": "{actor} changed the account {member}",
+    "waiver.ended": "{actor} ended the waiver of {rule} for {model_id}@{sha}",
+    "waiver.expired": "The waiver of {rule} for {model_id}@{sha} expired",
+    "waiver.granted": "{actor} waived {rule} for {model_id}@{sha} until {until}: {reason}",
     # second chain
     "access.denied": "{actor} was refused: {action}",
     "session.signed_in": "{actor} signed in",
     "session.sign_in_failed": "A sign-in failed",
+    "session.locked_out": "Sign-ins from an address were refused for a while, after too many failures",
     "session.signed_out": "{actor} signed out",
 }
 

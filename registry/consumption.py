@@ -167,7 +167,7 @@ def _state(approval: Approval) -> str:
     if approval.status in SERVED_STATUSES:
         return "expired"
     reason = approval.status_reason.strip().rstrip(".")
-    return approval.shown_status.label.lower() + (f": {reason}" if reason else "")
+    return ApprovalStatus(approval.status).label.lower() + (f": {reason}" if reason else "")
 
 
 def approval_payload(approval: Approval, channel: str) -> dict[str, Any]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a state is shown: words, icon and tone together, never colour alone."""
+    """How a state is shown: words, icon and tone together, never colour alone.
 
-    label: str
+    The label is in the reader's language. Sentences of refusals take the enumeration's own, which stays English.
+    """
+
+    label: StrOrPromise
     icon: str
     tone: str
 
@@ -88,16 +96,16 @@ OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)
 SERVED_STATUSES = (ApprovalStatus.ACTIVE, ApprovalStatus.DEPRECATED)
 
 STATUSES: dict[str, Status] = {
-    ApprovalStatus.ACTIVE: Status("Approved", "circle-check", "ok"),
-    ApprovalStatus.DEPRECATED: Status("Deprecated", "alert-triangle", "attention"),
-    ApprovalStatus.RETIRED: Status("Retired", "history", "ended"),
-    ApprovalStatus.SUSPENDED: Status("Suspended", "ban", "bad"),
-    ApprovalStatus.REVOKED: Status("Revoked", "ban", "bad"),
-    ApprovalStatus.EXPIRED: Status("Expired", "clock", "ended"),
-    JobState.QUEUED: Status("Queued", "clock", "neutral"),
-    JobState.RUNNING: Status("Running", "hourglass", "info"),
-    JobState.SUCCEEDED: Status("Succeeded", "circle-check", "ok"),
-    JobState.FAILED: Status("Failed", "circle-x", "bad"),
-    JobState.CANCELLED: Status("Cancelled", "ban", "ended"),
-    JobState.TIMED_OUT: Status("Timed out", "clock", "bad"),
+    ApprovalStatus.ACTIVE: Status(_("Approved"), "circle-check", "ok"),
+    ApprovalStatus.DEPRECATED: Status(_("Deprecated"), "alert-triangle", "attention"),
+    ApprovalStatus.RETIRED: Status(_("Retired"), "history", "ended"),
+    ApprovalStatus.SUSPENDED: Status(_("Suspended"), "ban", "bad"),
+    ApprovalStatus.REVOKED: Status(_("Revoked"), "ban", "bad"),
+    ApprovalStatus.EXPIRED: Status(_("Expired"), "clock", "ended"),
+    JobState.QUEUED: Status(_("Queued"), "clock", "neutral"),
+    JobState.RUNNING: Status(_("Running"), "hourglass", "info"),
+    JobState.SUCCEEDED: Status(_("Succeeded"), "circle-check", "ok"),
+    JobState.FAILED: Status(_("Failed"), "circle-x", "bad"),
+    JobState.CANCELLED: Status(_("Cancelled"), "ban", "ended"),
+    JobState.TIMED_OUT: Status(_("Timed out"), "clock", "bad"),
 }

@@ -28,6 +28,8 @@ class Action(StrEnum):
     ROLL_BACK_CHANNEL = "roll a channel back"
     SUSPEND_APPROVAL = "suspend an approval"
     REVOKE_APPROVAL = "revoke an approval"
+    EDIT_POLICY = "edit a policy"
+    WAIVE = "waive a violation"
     VERIFY_AUDIT = "verify the audit log"
     EXPORT_RECORD = "export the record"
 
@@ -70,6 +72,8 @@ GRANTS: dict[Action, Grant] = {
     Action.ROLL_BACK_CHANNEL: _grant(Scope.RELEASE, Role.RELEASE_MANAGER, Role.ADMIN),
     Action.SUSPEND_APPROVAL: _grant(Scope.RELEASE, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN),
     Action.REVOKE_APPROVAL: _grant(Scope.RELEASE, Role.ADMIN),
+    Action.EDIT_POLICY: _grant(Scope.REVIEW, Role.ADMIN),
+    Action.WAIVE: _grant(Scope.REVIEW, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.ADMIN),
     Action.VERIFY_AUDIT: _grant(Scope.READ, *_EVERYBODY),
     Action.EXPORT_RECORD: _grant(
         Scope.READ, Role.REVIEWER, Role.SECURITY_AUDITOR, Role.RELEASE_MANAGER, Role.ADMIN, Role.AUDITOR

@@ -16,7 +16,7 @@ def check_channel_target(channel: Channel, approval: Approval) -> None:
         raise Conflict(f"{where} is another model's approval.", code="other_model")
     if approval.status != ApprovalStatus.ACTIVE:
         raise Conflict(
-            f"{where} is {approval.shown_status.label.lower()}, and only an active approval can go live. "
+            f"{where} is {ApprovalStatus(approval.status).label.lower()}, and only an active approval can go live. "
             "Choose another revision, or submit this one for a new review.",
             code="not_active",
         )

@@ -93,8 +93,15 @@ def differing(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [name for name, digest in now["each"].items() if was["each"].get(name) != digest]
 
 
-def compare(approved: Revision | None, content: Content) -> None:
-    """Says loudly that the tokenizer cuts texts otherwise than at the last approved revision, even if the files look alike."""
+WEIGHTS = ".safetensors"
+
+
+def compare(approved: Revision | None, content: Content, weights: set[str]) -> None:
+    """Says loudly that the tokenizer cuts texts otherwise than at the last approved revision, even if the files look alike.
+
+    `weights` are the digests of the new revision's weights. The same weights behind another tokenizer read inputs that they
+    were never trained on: that fails. New weights may well have been trained with it: that warns.
+    """
     now = content.facts.get("tokenizer", {}).get("probe") or {}
     was = tokenizer_probe(approved) if approved else {}
     names = differing(was, now if "digest" in now else {})
@@ -104,10 +111,14 @@ def compare(approved: Revision | None, content: Content) -> None:
     other_library = (
         "" if was.get("libraries") == now.get("libraries") else " Another version of the library ran it then."
     )
+    assert approved is not None
+    same = bool(weights & {file.blob_id for file in approved.files.all() if file.path.endswith(WEIGHTS)})
     content.say(
-        Severity.FAIL,
+        Severity.FAIL if same else Severity.WARN,
         "tokenizer.json",
         f"The tokenizer changed: it encodes {len(names)} of {now['texts']} probe texts differently than at the last approved "
         f"revision ({first}).{other_library}",
-        "The model would read other inputs than those it was tested with. Compare the golden-set results before you decide.",
+        "The weights are those of that revision, so they read inputs they were not trained on. Take its tokenizer back."
+        if same
+        else "The model reads other inputs than those it was tested with. Compare the golden-set results before you decide.",
     )

@@ -19,7 +19,7 @@ from django.utils import timezone
 from registry import audit, checkpoints, dsse, signing
 from registry.actors import Actor
 from registry.exceptions import NotConfigured, NotFound
-from registry.models import Approval, Evidence, RevisionFile
+from registry.models import Approval, AuditEvent, Evidence, RevisionFile
 from reviews.models import Answer, Attestation, ReviewRequest, Vote
 
 logger = logging.getLogger(__name__)
@@ -156,6 +156,7 @@ def _decision(approval: Approval) -> dict[str, Any]:
             "data_class": approval.data_class,
             "conditions": approval.conditions,
             "policy_version": approval.policy_version,
+            **_rules(approval),
             "content_sha256": approval.content_sha256,
             "submitted_by": approval.submitted_by.username,
             "approved_by": approval.approved_by.username,
@@ -170,6 +171,15 @@ def _decision(approval: Approval) -> dict[str, Any]:
         "evidence": [evidence_of(row) for row in evidence_rows(approval)],
         "audit_event": {"seq": receipt["seq"], "hash": receipt["hash"]} if receipt else None,
     }
+
+
+def _rules(approval: Approval) -> dict[str, Any]:
+    """The policies in force and the waivers when it was decided, as the audit log took them down: both may be others now."""
+    event = AuditEvent.objects.filter(
+        object_type="approval", object_id=approval.pk, verb="approval.granted"
+    ).first()
+    data = json.loads(event.body)["data"] if event else {}
+    return {"policies": data.get("policies", []), "waivers": data.get("waivers", [])}
 
 
 def record_of(approval: Approval) -> dict[str, Any]:

@@ -21,16 +21,16 @@ class ReviewStatus(models.TextChoices):
 
 
 class Environment(models.TextChoices):
-    DEVELOPMENT = "development", "Development"
-    STAGING = "staging", "Staging"
-    PRODUCTION = "production", "Production"
+    DEVELOPMENT = "development", _("Development")
+    STAGING = "staging", _("Staging")
+    PRODUCTION = "production", _("Production")
 
 
 class DataClass(models.TextChoices):
-    PUBLIC = "public", "Public"
-    INTERNAL = "internal", "Internal"
-    CONFIDENTIAL = "confidential", "Confidential"
-    PERSONAL = "personal", "Personal data"
+    PUBLIC = "public", _("Public")
+    INTERNAL = "internal", _("Internal")
+    CONFIDENTIAL = "confidential", _("Confidential")
+    PERSONAL = "personal", _("Personal data")
 
 
 class Verdict(models.TextChoices):
@@ -42,25 +42,25 @@ class Verdict(models.TextChoices):
 class SuggestionState(models.TextChoices):
     """What a person made of the answer that was prefilled."""
 
-    WRITTEN = "written", "Written"
-    ACCEPTED = "accepted", "Suggestion accepted"
-    CORRECTED = "corrected", "Suggestion corrected"
+    WRITTEN = "written", _("Written")
+    ACCEPTED = "accepted", _("Suggestion accepted")
+    CORRECTED = "corrected", _("Suggestion corrected")
 
 
 class FileMark(models.TextChoices):
     """The verdict on one file of code."""
 
-    PASSED = "passed", "Passed"
-    FAILED = "failed", "Failed"
+    PASSED = "passed", _("Passed")
+    FAILED = "failed", _("Failed")
 
 
 class Decision(models.TextChoices):
     """What a vote says; the first three are also what a request can end with."""
 
-    APPROVED = "approved", "Approved"
-    APPROVED_WITH_CONDITIONS = "approved_with_conditions", "Approved with conditions"
-    REJECTED = "rejected", "Rejected"
-    NEEDS_LEGAL_REVIEW = "needs_legal_review", "Needs legal review"
+    APPROVED = "approved", _("Approved")
+    APPROVED_WITH_CONDITIONS = "approved_with_conditions", _("Approved with conditions")
+    REJECTED = "rejected", _("Rejected")
+    NEEDS_LEGAL_REVIEW = "needs_legal_review", _("Needs legal review")
 
 
 APPROVALS = (Decision.APPROVED, Decision.APPROVED_WITH_CONDITIONS)
@@ -74,13 +74,13 @@ OPEN_STATUSES = (
 )
 
 STATUSES: dict[str, Status] = {
-    ReviewStatus.DRAFT: Status("Draft", "file", "neutral"),
-    ReviewStatus.SUBMITTED: Status("Submitted", "clock", "info"),
-    ReviewStatus.CHECKS_RUNNING: Status("Checks running", "hourglass", "info"),
-    ReviewStatus.IN_REVIEW: Status("In review", "clipboard-check", "info"),
-    ReviewStatus.CHANGES_REQUESTED: Status("Changes requested", "alert-triangle", "attention"),
-    ReviewStatus.APPROVED: Status("Approved", "circle-check", "ok"),
-    ReviewStatus.REJECTED: Status("Rejected", "circle-x", "bad"),
-    ReviewStatus.WITHDRAWN: Status("Withdrawn", "ban", "ended"),
-    ReviewStatus.SUPERSEDED: Status("Superseded", "history", "ended"),
+    ReviewStatus.DRAFT: Status(_("Draft"), "file", "neutral"),
+    ReviewStatus.SUBMITTED: Status(_("Submitted"), "clock", "info"),
+    ReviewStatus.CHECKS_RUNNING: Status(_("Checks running"), "hourglass", "info"),
+    ReviewStatus.IN_REVIEW: Status(_("In review"), "clipboard-check", "info"),
+    ReviewStatus.CHANGES_REQUESTED: Status(_("Changes requested"), "alert-triangle", "attention"),
+    ReviewStatus.APPROVED: Status(_("Approved"), "circle-check", "ok"),
+    ReviewStatus.REJECTED: Status(_("Rejected"), "circle-x", "bad"),
+    ReviewStatus.WITHDRAWN: Status(_("Withdrawn"), "ban", "ended"),
+    ReviewStatus.SUPERSEDED: Status(_("Superseded"), "history", "ended"),
 }

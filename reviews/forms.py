@@ -128,6 +128,32 @@ class DecisionForm(forms.Form):
     content_sha256 = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
+class WaiverForm(forms.Form):
+    rule = forms.ChoiceField(label="Violation")
+    reason = forms.CharField(
+        max_length=2000, label="Justification", widget=forms.Textarea({"rows": 3}),
+        help_text="Why the risk is acceptable for this time. Shown on the revision and kept for good.",
+    )  # fmt: skip
+    owner = forms.CharField(max_length=150, help_text="User name of who answers for the risk.")
+    days = forms.IntegerField(
+        min_value=1, max_value=366, initial=30, label="For how many days",
+        help_text="Then the violation is back by itself.",
+    )  # fmt: skip
+
+    def choose_among(self, outcomes: list[Any]) -> None:
+        field = self.fields["rule"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(outcome.key, f"{outcome.rule.title} ({outcome.policy})") for outcome in outcomes]
+
+
+class PolicyForm(forms.Form):
+    source = forms.CharField(
+        max_length=40_000, label="Rules (YAML)", strip=False,
+        widget=forms.Textarea({"rows": 28, "class": "mono", "spellcheck": "false", "autocomplete": "off", "wrap": "off"}),
+    )  # fmt: skip
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+
 class FileVerdictForm(forms.Form):
     path = forms.CharField(max_length=500, strip=False, widget=forms.HiddenInput)
     sha256 = forms.CharField(max_length=64, widget=forms.HiddenInput)

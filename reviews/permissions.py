@@ -6,14 +6,15 @@ from typing import Any
 
 from registry import pins
 from registry.actors import Actor
-from registry.enums import OPEN_JOB_STATES, EvidenceKind, Role
+from registry.enums import OPEN_JOB_STATES, Role
 from registry.exceptions import Conflict, DomainError, NotAllowed
 from registry.models import Evidence, Job
 from registry.permissions import Action, check
 from reviews import checklists, code_audits, records, votes
-from reviews.enums import Environment, ReviewStatus
+from reviews.enums import ReviewStatus
 from reviews.machines import REVIEW
 from reviews.models import Answer, ReviewRequest
+from reviews.policies import gate
 
 FOUR_EYES = "You submitted this model, so somebody else must approve it."
 
@@ -88,27 +89,20 @@ def missing_for_approval(
     if revision is None:
         return ["The checks have not finished."]
     missing = checklists.missing_answers(request, answers)
-    missing += code_audits.blocking(revision)
+    told = ["review.open_items"] if missing else []
+    if code := code_audits.blocking(revision):
+        missing += code
+        told.append("code.audit")
     missing += records.missing_terms(request)
     missing += pins.open_edges(request.team_id, revision.facts)
-    if revision.facts.get("provenance", {}).get("on_default_branch") is False:
-        missing.append(
-            "Its commit is not in the history of the repository's default branch, so nobody knows that its owner stands "
-            "behind it. Submit a commit of the default branch; waivers for such commits do not exist yet."
-        )
     if open_jobs:
         missing.append("A benchmark or an evaluation of this revision is still running.")
-    if request.environment == Environment.PRODUCTION:
-        kinds = {row.kind for row in evidence}
-        if EvidenceKind.BENCHMARK not in kinds:
-            missing.append("Production needs a benchmark of this revision.")
-        if EvidenceKind.EVALUATION not in kinds:
-            missing.append("Production needs a golden-set evaluation of this revision.")
     doubts = checklists.doubts(request, answers)
     if doubts and not conditions.strip():
         named = ", ".join(doubts[:5]) + (f" and {len(doubts) - 5} more" if len(doubts) > 5 else "")
         missing.append(f"Write the conditions under which it may be used: {named} left doubts.")
-    return missing
+    missing += gate.violations_blocking(revision, request, conditions, told)
+    return list(dict.fromkeys(missing))
 
 
 def missing_for_closing(

@@ -11,7 +11,7 @@ from registry.models import Evidence, Revision
 from registry.permissions import Action, can
 from reviews.code_audits.states import ENDED
 from reviews.enums import OPEN_STATUSES, ReviewStatus
-from reviews.models import CommentKind, ReviewComment, ReviewRequest, Vote
+from reviews.models import CommentKind, PolicyVersion, ReviewComment, ReviewRequest, Vote, Waiver
 
 
 def requests_of(actor: Actor) -> QuerySet[ReviewRequest]:
@@ -86,3 +86,15 @@ def newest_evidence(revision_ids: list[int]) -> dict[tuple[int, str], Evidence]:
 
 
 BENCHMARK, EVALUATION = EvidenceKind.BENCHMARK, EvidenceKind.EVALUATION
+
+
+def waivers_of(actor: Actor) -> QuerySet[Waiver]:
+    return Waiver.objects.filter(revision__model__team=actor.in_team).select_related(
+        "revision__model", "by", "owner", "ended_by"
+    )
+
+
+def policy_versions_of(actor: Actor) -> QuerySet[PolicyVersion]:
+    return PolicyVersion.objects.filter(policy__team=actor.in_team).select_related(
+        "policy", "author", "state_by"
+    )

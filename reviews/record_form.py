@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from registry.enums import ApprovalStatus
 from registry.models import Approval
@@ -19,37 +20,41 @@ class RecordForm(forms.Form):
         choices=Environment.choices,
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        label="Allowed environments",
+        label=_("Allowed environments"),
     )
     data_classes = forms.MultipleChoiceField(
-        choices=DataClass.choices, required=False, widget=forms.CheckboxSelectMultiple, label="Allowed data"
+        choices=DataClass.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label=_("Allowed data"),
     )
     use_cases = forms.CharField(
-        required=False, label="Allowed use cases", widget=forms.Textarea({"rows": 2, "spellcheck": "false"}),
-        help_text="One a line, `short-name: what it decides`. Programs ask with the short name.",
+        required=False, label=_("Allowed use cases"), widget=forms.Textarea({"rows": 2, "spellcheck": "false"}),
+        help_text=_("One a line, `short-name: what it decides`. Programs ask with the short name."),
     )  # fmt: skip
     monitoring = forms.CharField(
-        required=False, label="Metrics to watch", widget=forms.Textarea({"rows": 2, "spellcheck": "false"}),
-        help_text="One a line, for example `accuracy >= 0.9` or `p95_latency_ms <= 50`.",
+        required=False, label=_("Metrics to watch"), widget=forms.Textarea({"rows": 2, "spellcheck": "false"}),
+        help_text=_("One a line, for example `accuracy >= 0.9` or `p95_latency_ms <= 50`."),
     )  # fmt: skip
-    rollback_approval = forms.ChoiceField(required=False, label="Rollback target")
+    rollback_approval = forms.ChoiceField(required=False, label=_("Rollback target"))
     rollback_target = forms.CharField(
-        required=False, max_length=300, label="Or another target",
-        help_text="What takes over when it is not a revision in Assay.",
+        required=False, max_length=300, label=_("Or another target"),
+        help_text=_("What takes over when it is not a revision in Assay."),
     )  # fmt: skip
     fallback = forms.CharField(
-        required=False, widget=forms.Textarea({"rows": 2}), help_text="What the product does without a model."
-    )
-    data_policy = forms.CharField(
-        required=False, label="Data policy", widget=forms.Textarea({"rows": 2}),
-        help_text="What may be sent to it, what is kept, and for how long.",
+        required=False, label=_("Fallback"), widget=forms.Textarea({"rows": 2}),
+        help_text=_("What the product does without a model."),
     )  # fmt: skip
-    owner = forms.CharField(required=False, max_length=120)
+    data_policy = forms.CharField(
+        required=False, label=_("Data policy"), widget=forms.Textarea({"rows": 2}),
+        help_text=_("What may be sent to it, what is kept, and for how long."),
+    )  # fmt: skip
+    owner = forms.CharField(required=False, label=_("Owner"), max_length=120)
     expires_at = forms.CharField(
-        required=False, label="Approval ends on", widget=forms.DateInput({"type": "date"})
+        required=False, label=_("Approval ends on"), widget=forms.DateInput({"type": "date"})
     )
     review_by = forms.CharField(
-        required=False, label="Looked at again by", widget=forms.DateInput({"type": "date"})
+        required=False, label=_("Looked at again by"), widget=forms.DateInput({"type": "date"})
     )
 
     def __init__(self, review: ReviewRequest, *args: Any, **kwargs: Any) -> None:
@@ -64,4 +69,4 @@ class RecordForm(forms.Form):
         ]
         target = self.fields["rollback_approval"]
         assert isinstance(target, forms.ChoiceField)
-        target.choices = [("", "None of the approved revisions"), *choices]
+        target.choices = [("", _("None of the approved revisions")), *choices]

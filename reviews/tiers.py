@@ -5,9 +5,12 @@ Everything that grows with risk reads it from here: votes needed (votes.py), the
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
-from reviews.enums import DataClass, Environment
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from reviews.enums import Environment
 
 Tier = Literal["low", "medium", "high"]
 
@@ -50,17 +53,25 @@ def tier_of(data_class: str, environment: str, pipeline_tag: str) -> Tier:
     return base if pipeline_tag in CLOSED_TASKS else TIERS[min(TIERS.index(base) + 1, 2)]
 
 
+_DATA = {
+    "public": _("Public data"), "internal": _("Internal data"), "confidential": _("Confidential data"),
+    "personal": _("Personal data"),
+}  # fmt: skip
+
+
 def reason_for(data_class: str, environment: str, pipeline_tag: str) -> str:
-    """The same as a sentence, for whoever asks why."""
-    data = _label(DataClass, data_class)
-    sentence = f"{data} data in {_label(Environment, environment).lower()}"
+    """The same as a sentence in the reader's language, for whoever asks why."""
+    environments = {str(value): str(label) for value, label in Environment.choices}
+    told = {
+        "data": _DATA.get(data_class, _("Unknown data")),
+        "environment": environments.get(environment, gettext("Unknown")).lower(),
+        "task": pipeline_tag,
+    }
     if pipeline_tag in CLOSED_TASKS:
-        return f"{sentence}; {pipeline_tag} answers from a closed set."
+        return gettext("%(data)s in %(environment)s; %(task)s answers from a closed set.") % told
     if pipeline_tag:
-        return f"{sentence}; {pipeline_tag} answers freely, which counts one tier higher."
-    return f"{sentence}; no task is declared, which counts one tier higher."
-
-
-def _label(choices: type[DataClass] | type[Environment], value: str) -> str:
-    known = cast("dict[str, str]", dict(choices.choices))
-    return str(known.get(value, "Unknown")).replace(" data", "")
+        return (
+            gettext("%(data)s in %(environment)s; %(task)s answers freely, which counts one tier higher.")
+            % told
+        )
+    return gettext("%(data)s in %(environment)s; no task is declared, which counts one tier higher.") % told

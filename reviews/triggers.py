@@ -53,6 +53,55 @@ RULES: list[Rule] = [
     *CODE_RULES,
     *append_only("reviews_attestation", "An attestation"),
     Rule(
+        "reviews_policy_no_update", "reviews_policy", "UPDATE", "A policy's name and team cannot be changed."
+    ),
+    Rule(
+        "reviews_policy_no_delete", "reviews_policy", "DELETE", "A policy is a record: it cannot be deleted."
+    ),
+    Rule(
+        "reviews_policyversion_immutable",
+        "reviews_policyversion",
+        "UPDATE OF policy_id, number, title, source, sha256, author_id, at",
+        "What a policy's version says cannot be changed: a change is a new version.",
+    ),
+    Rule(
+        "reviews_policyversion_final",
+        "reviews_policyversion",
+        "UPDATE OF state",
+        "A policy's version goes from draft or dry run into force, and a retired one stays retired.",
+        "OLD.state = 'retired' OR NEW.state = 'draft' OR (OLD.state = 'in_force' AND NEW.state <> 'retired')",
+    ),
+    Rule(
+        "reviews_policyversion_no_delete",
+        "reviews_policyversion",
+        "DELETE",
+        "A policy's version is a record: it cannot be deleted.",
+    ),
+    Rule(
+        "reviews_waiver_immutable",
+        "reviews_waiver",
+        "UPDATE OF revision_id, rule, reason, owner_id, by_id, at, expires_at",
+        "A waiver cannot be changed: end it, and record another.",
+    ),
+    Rule(
+        "reviews_waiver_ended",
+        "reviews_waiver",
+        "UPDATE OF ended_at, ended_by_id",
+        "A waiver that has ended stays so.",
+        "OLD.ended_at IS NOT NULL",
+    ),
+    Rule(
+        "reviews_waiver_no_delete", "reviews_waiver", "DELETE", "A waiver is a record: it cannot be deleted."
+    ),
+    Rule(
+        "reviews_waiver_four_eyes",
+        "reviews_waiver",
+        "INSERT",
+        "Whoever submitted a model cannot waive its violations.",
+        "EXISTS (SELECT 1 FROM reviews_reviewrequest WHERE revision_id = NEW.revision_id "
+        "AND submitted_by_id = NEW.by_id)",
+    ),
+    Rule(
         "reviews_vote_last_editor",
         "reviews_vote",
         "INSERT",
@@ -147,7 +196,12 @@ RULES: list[Rule] = [
         )
         for event in ("INSERT", "UPDATE")
     ],
+    # What was carried over from an earlier review is nobody's word on this one yet: the next round works it out anew.
     Rule(
-        "reviews_answer_no_delete", "reviews_answer", "DELETE", "An answer is a record: it cannot be deleted."
+        "reviews_answer_no_delete",
+        "reviews_answer",
+        "DELETE",
+        "An answer is a record: it cannot be deleted.",
+        "OLD.carried_from_id IS NULL",
     ),
 ]

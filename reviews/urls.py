@@ -10,10 +10,12 @@ from reviews.views import (
     home,
     language,
     models,
+    policies,
     proof,
     reviews,
     templates,
     tiers,
+    waivers,
 )
 
 urlpatterns: list[Any] = [
@@ -42,6 +44,14 @@ urlpatterns: list[Any] = [
         "approvals/<int:pk>/model-signature/", proof.approval_model_signature, name="approval_model_signature"
     ),
     path("approvals/<int:pk>/<action:action>/", models.approval_change, name="approval_change"),
+    path("policies/", policies.policy_list, name="policy_list"),
+    path("policies/edit/", policies.policy_edit, name="policy_edit"),
+    path("policies/simulate/", policies.policy_simulate, name="policy_simulate"),
+    path("policies/versions/<int:pk>/", policies.policy_move, name="policy_move"),
+    path("policies/<slug:key>/", policies.policy_detail, name="policy_detail"),
+    path("waivers/", waivers.waiver_list, name="waiver_list"),
+    path("waivers/<int:pk>/end/", waivers.waiver_end, name="waiver_end"),
+    path("revisions/<int:pk>/waive/", waivers.waiver_new, name="waiver_new"),
     path("reviews/", reviews.review_list, name="review_list"),
     path("reviews/new/", reviews.review_new, name="review_new"),
     path("reviews/lookup/", reviews.review_lookup, name="review_lookup"),

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from registry.actors import Actor
 from registry.enums import Role
 from registry.exceptions import Conflict, NotAllowed
@@ -28,9 +30,11 @@ class Seat:
     roles: frozenset[Role]
 
 
-REVIEWER = Seat("a reviewer", frozenset({Role.REVIEWER}))
-SECOND_LOOK = Seat("a reviewer or security auditor", frozenset({Role.REVIEWER, Role.SECURITY_AUDITOR}))
-LEGAL = Seat("a legal reviewer", frozenset({Role.LEGAL}))
+REVIEWER = Seat(gettext_noop("a reviewer"), frozenset({Role.REVIEWER}))
+SECOND_LOOK = Seat(
+    gettext_noop("a reviewer or security auditor"), frozenset({Role.REVIEWER, Role.SECURITY_AUDITOR})
+)
+LEGAL = Seat(gettext_noop("a legal reviewer"), frozenset({Role.LEGAL}))
 
 SEATS: dict[Tier, tuple[Seat, ...]] = {
     "low": (REVIEWER,),

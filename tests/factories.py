@@ -214,7 +214,7 @@ def make_revision(
         card_data={"license": "apache-2.0"},
         config={"architectures": ["DistilBertForSequenceClassification"]},
         label_mapping=LABELS if labels is None else labels,
-        facts=facts or {},
+        facts={"provenance": {"on_default_branch": True}, **(facts or {})},
         pipeline_tag="text-classification",
         license="apache-2.0",
         remote_code_sha256=code,
@@ -357,6 +357,9 @@ def make_review(
         "checklist_version": VERSION,
         "submitted_by": world.submitter.user,
         "submitted_at": timezone.now(),
+        "monitoring": [{"metric": "accuracy", "op": ">=", "threshold": 0.9}],
+        "data_policy": "Messages only; nothing of them is kept.",
+        "fallback": "People sort by hand.",
     }
     shape["edited_by"] = fields.get("submitted_by", shape["submitted_by"])
     request = ReviewRequest.objects.create(

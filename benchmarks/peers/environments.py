@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import sysconfig
-import venv
 from dataclasses import dataclass
 from pathlib import Path
+
+from tools.side_venv import SideVenvError, build
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVERS = Path(__file__).resolve().parent / "servers"
@@ -74,26 +73,10 @@ class PeerError(RuntimeError):
 
 def python_of(peer: Peer) -> Path:
     """The interpreter of the peer's environment, built when it is not there. Raises PeerError."""
-    folder = ROOT / "var" / "peers" / peer.name
-    python = folder / "bin" / "python"
-    stamp = folder / "requirements.txt"
-    wanted = "\n".join(peer.requirements)
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return python
-    venv.create(folder, with_pip=True, clear=True)
-    ours = sysconfig.get_paths()["purelib"]
-    site = next((folder / "lib").glob("python*")) / "site-packages"
-    (site / "zz_ours.pth").write_text(f"{ours}\n", encoding="utf-8")
-    constraint = folder / "constraints.txt"
-    constraint.write_text("torch==2.13.0\n", encoding="utf-8")
-    done = subprocess.run(
-        [str(python), "-m", "pip", "install", "-q", "-c", str(constraint), *peer.requirements],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode:
-        raise PeerError(f"pip could not install {peer.name}: {done.stderr.strip().splitlines()[-1][:300]}")
-    stamp.write_text(wanted, encoding="utf-8")
-    return python
+    try:
+        return build(ROOT / "var" / "peers" / peer.name, peer.requirements)
+    except SideVenvError as error:
+        raise PeerError(str(error)) from error
 
 
 def command(peer: Peer, model: Path, port: int) -> list[str]:

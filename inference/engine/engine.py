@@ -151,7 +151,7 @@ class Engine:
             permit, [CANARY_TEXT], lambda row, _: signature(row, self.head), lambda scores: tuple(scores)
         ).result(timeout_s)
         scores: Any = answer.results[0]
-        check_canary(scores, self.canary)
+        check_canary(scores, self.canary, self.variant.dtype)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Answer what waits, end the threads, free the model. May be called twice."""
@@ -185,7 +185,7 @@ class Engine:
             warm_up(backend)
             scores = run_canary(backend)
             if self.canary:
-                check_canary(scores, self.canary)
+                check_canary(scores, self.canary, self.variant.dtype)
         except ModelLoadError:
             raise
         except Exception as exc:

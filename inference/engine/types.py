@@ -160,11 +160,12 @@ class EngineLimits:
     """How much one engine takes on.
 
     `max_queued_inputs`: texts admitted whose forward pass has not begun. `max_wait_s`: a request that
-    waited longer is told to come back. `max_rows`: texts in one forward pass. `token_budget`: tokens in one
+    waited longer is told to come back. `max_rows`: texts in one forward pass; None takes what suits the backend
+    (a packed one is bounded by its tokens alone). `token_budget`: tokens in one
     forward pass (with a padding backend, padding included); None takes what suits the backend.
     """
 
     max_queued_inputs: int = 64
     max_wait_s: float = 2.0
-    max_rows: int = 64
+    max_rows: int | None = None
     token_budget: int | None = None

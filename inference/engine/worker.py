@@ -26,6 +26,8 @@ from inference.engine.types import EngineLimits
 
 logger = logging.getLogger(__name__)
 
+_PADDED_ROWS, _PACKED_ROWS = 64, 8192
+
 Row = tuple[Job, int]
 # A padding backend looks at so many batches' worth of waiting inputs at once to find like lengths.
 _LOOK_AHEAD = 4
@@ -40,6 +42,7 @@ class Worker:
 
     def __init__(self, backends: Sequence[Backend], limits: EngineLimits, name: str) -> None:
         self._limits = limits
+        self.max_rows = limits.max_rows or (_PADDED_ROWS if backends[0].pads else _PACKED_ROWS)
         self._wake = threading.Condition()
         self._queue: deque[Row] = deque()
         self._open = True
@@ -95,7 +98,7 @@ class Worker:
                     return []
                 rows: list[Row] = []
                 room = tokens
-                while self._queue and len(rows) < self._limits.max_rows * _LOOK_AHEAD:
+                while self._queue and len(rows) < self.max_rows * _LOOK_AHEAD:
                     job, i = self._queue[0]
                     if rows and len(job.encodings[i]) > room:
                         break
@@ -166,7 +169,7 @@ class _Lane:
         try:
             for batch in plan_batches(
                 [len(job.encodings[i]) for job, i in rows],
-                max_rows=self._limits.max_rows,
+                max_rows=self._worker.max_rows,
                 token_budget=self._budget.tokens,
                 pads=self._backend.pads,
             ):

@@ -6,9 +6,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 
-from inference.engine import Backend, ClassifierConfig, ModelLoadError
+from inference.server.loading import engine_backend
 from inference.server.logs import configure_logging
 from inference.server.running import serve
 from inference.server.settings import SettingsError, read_settings
@@ -27,23 +26,8 @@ def main() -> int:
     # Loading is local anyway; this makes the Hub's client refuse even by mistake.
     os.environ["HF_HUB_OFFLINE"] = "1"
     configure_logging()
-    serve(settings, _load_backend, host=options.host, port=options.port)
+    serve(settings, engine_backend, host=options.host, port=options.port)
     return 0
-
-
-def _load_backend(config: ClassifierConfig) -> Backend | Sequence[Backend]:
-    """The model in processes of its own: this one speaks HTTP, never imports torch, and outlives a crash there."""
-    from inference.engine.process import load_in_processes
-
-    try:
-        return load_in_processes(config)
-    except ModelLoadError as exc:
-        if exc.code != "slow_tokenizer":
-            raise
-    # A tokenizer that only transformers can run: the whole engine has to be here.
-    from inference.engine import load_backend
-
-    return load_backend(config)
 
 
 if __name__ == "__main__":

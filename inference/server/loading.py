@@ -20,6 +20,22 @@ from inference.server.settings import ServerSettings
 BackendLoader = Callable[[ClassifierConfig], Backend | Sequence[Backend]]
 
 
+def engine_backend(config: ClassifierConfig) -> Backend | Sequence[Backend]:
+    """The model in processes of its own: this one speaks HTTP, never imports torch, and outlives a crash
+    there."""
+    from inference.engine.process import load_in_processes
+
+    try:
+        return load_in_processes(config)
+    except ModelLoadError as exc:
+        if exc.code != "slow_tokenizer":
+            raise
+    # A tokenizer that only transformers can run: the whole engine has to be here.
+    from inference.engine import load_backend
+
+    return load_backend(config)
+
+
 @dataclass(eq=False)
 class LoadedModel:
     """A model in memory. `in_flight` is counted by the event loop, so it needs no lock."""
@@ -68,6 +84,7 @@ class ModelLoader:
                 served.commit_sha,
                 max_length=served.max_length,
                 task=served.task,
+                precision=self._settings.precision,
                 digest=served.manifest_sha256,
                 canaries=self._settings.cache / "canary",
             )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 
@@ -49,6 +49,8 @@ class ServerSettings:
     # Weights in memory at most; 0 is no limit. What does not fit is loaded when somebody asks for it.
     memory_budget_mb: int = 0
     protected_channels: tuple[str, ...] = ("production",)
+    # Anything but fp32 answers within a declared tolerance of it, and says so in every answer's variant.
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     drain_delay_s: float = 1.0
     drain_timeout_s: float = 30.0
     log_key: str = field(default="", repr=False)
@@ -95,6 +97,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> ServerSettings
         protected_channels=tuple(
             environment.get("ASSAY_SERVER_PROTECTED_CHANNELS", "production").replace(",", " ").split()
         ),
+        precision=_precision(environment.get("ASSAY_SERVER_PRECISION", "")),
         limits=Limits(**limits),
         **values,
     )
@@ -114,6 +117,12 @@ def _number(name: str, raw: str, least: float, kind: Callable[[str], float]) -> 
     if not least <= value < float("inf"):
         raise SettingsError(f"{name} must be at least {least:g}.")
     return value
+
+
+def _precision(raw: str) -> Literal["fp32", "bf16", "fp16"]:
+    if raw not in ("", "fp32", "bf16", "fp16"):
+        raise SettingsError("ASSAY_SERVER_PRECISION must be fp32, bf16 or fp16.")
+    return cast(Literal["fp32", "bf16", "fp16"], raw or "fp32")
 
 
 def _url(raw: str) -> str:

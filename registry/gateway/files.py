@@ -90,13 +90,14 @@ def _content(request: HttpRequest, actor: Actor, given: Given, file: RevisionFil
 
 
 def _opened(file: RevisionFile) -> IO[bytes]:
-    """The verified bytes. Raises Refused with 503 after noting the damage."""
+    """The verified bytes. Raises Refused with 503 after noting the damage, or saying that the store does not answer."""
     try:
         source = store.verified_once(file.blob_id, file.blob.size)
     except IntegrityFailure as failure:
         integrity.damaged(file.blob_id, failure)
+        code = failure.code if failure.code == "store_unreachable" else "IntegrityError"
         raise Refused(
-            503, "IntegrityError", f"{file.path}: {failure.message}", headers={"Retry-After": "60"}
+            503, code, f"{file.path}: {failure.message}", headers={"Retry-After": "60"}
         ) from failure
     if file.blob.damaged_at is not None:
         integrity.whole(file.blob_id)  # somebody restored it

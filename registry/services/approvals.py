@@ -32,13 +32,16 @@ def grant_approval(
     content_sha256: str,
     evidence_ids: list[int],
     policy_version: str,
+    policies: list[dict[str, Any]],
+    waivers: list[dict[str, Any]],
     expires_at: datetime,
     owner: str = "",
     terms: Mapping[str, Any] | None = None,
 ) -> Approval:
     """Writes the record that every consumer path answers from. Called by the review that decided, in its transaction.
 
-    `terms` are those of the request (`Terms.terms()`); where it names none, the question itself is the limit.
+    `terms` are those of the request (`Terms.terms()`); where it names none, the question itself is the limit. `policies`
+    are the versions behind `policy_version`, `waivers` those the decision rests on: both are kept in the audit event.
 
     Raises NotAllowed (four eyes), Conflict (a living approval for this revision and environment exists already, or the
     code of the repository is not audited).
@@ -90,6 +93,8 @@ def grant_approval(
         environment=environment,
         content_sha256=content_sha256,
         evidence=evidence_ids,
+        policies=policies,
+        waivers=waivers,
         expires_at=approval.expires_at.isoformat(),
         terms=dict(terms or {}),
         owner=owner,

@@ -1,7 +1,7 @@
 from django.urls import path
 
 import registry.converters  # noqa: F401 - registers <sha:>
-from reviews.api import code_audits, proof, threads, views
+from reviews.api import code_audits, policies, proof, threads, views
 
 _CODE = "models/<str:org>/<str:name>/revisions/<sha:commit_sha>/code"
 
@@ -14,6 +14,11 @@ urlpatterns = [
     ),
     path("exports/approvals.csv", proof.ApprovalsTableView.as_view()),
     path("exports/audit.csv", proof.EventsTableView.as_view()),
+    path("policies", policies.PolicyListView.as_view()),
+    path("policies/simulate", policies.PolicySimulateView.as_view()),
+    path("policies/versions/<int:pk>", policies.PolicyVersionView.as_view()),
+    path("waivers", policies.WaiverListView.as_view()),
+    path("waivers/<int:pk>", policies.WaiverView.as_view()),
     path("lookup", views.LookupView.as_view()),
     path("reviews", views.ReviewListView.as_view()),
     path("reviews/<int:pk>", views.ReviewView.as_view()),

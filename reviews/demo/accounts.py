@@ -24,6 +24,7 @@ PEOPLE: tuple[Person, ...] = (
     Person("submitter", "Linh Tran", "acme", ("submitter", "reviewer"), ("read", "submit", "review")),
     Person("reviewer", "Ravi Menon", "acme", ("reviewer",), ("read", "submit", "review")),
     Person("second_reviewer", "Hoa Le", "acme", ("reviewer", "security_auditor"), ("read", "review")),
+    Person("security_auditor", "Sofia Lindqvist", "acme", ("security_auditor",), ("read", "review")),
     Person("auditor", "Ada Novak", "acme", ("auditor",), ("read",)),
     Person("release_manager", "Mai Pham", "acme", ("release_manager",), ("read", "release")),
     Person("admin", "Jonas Weber", "acme", ("admin",), ("read", "submit", "release"), staff=True),

@@ -12,6 +12,7 @@ JUDGED: dict[str, tuple[Any, str]] = {
         "close",
         "Customer reviews of shops, as ours are; the golden set is drawn from our own.",
     ),
+    "license_decision": ("approved", "Permissive, and the notice is kept with every copy."),
     "metric_relevance": (None, "Recall of `negative`: an unhappy customer who is not found is not answered."),
     "missing_metrics": (None, "Calibration; it is not needed while no threshold decides alone."),
     "production_use": ("yes", "For sorting reviews, which people then answer."),

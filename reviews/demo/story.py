@@ -12,7 +12,7 @@ from functools import partial
 
 import httpx
 
-from reviews.demo import consuming, proving, releasing, reviewing
+from reviews.demo import auditing, consuming, proving, releasing, reviewing
 from reviews.demo.scene import Scene
 from reviews.demo.telling import Step, table
 
@@ -57,7 +57,7 @@ def steps(scene: Scene) -> list[Step]:
         ]
 
     return [
-        step("Eight people of two teams reach the API", reviewing.who_is_who),
+        step("Nine people of two teams reach the API", reviewing.who_is_who),
         step("The reviewer adds a golden set", reviewing.add_golden_set),
         *until_measured("v1"),
         step("The submitter tries to approve the own submission: refused", reviewing.four_eyes),
@@ -78,6 +78,11 @@ def steps(scene: Scene) -> list[Step]:
         ),
         step("... and is refused v3 in the engineer's own terminal", consuming.pipeline_of_rejected),
         step("Another team asks: for them the model does not exist", releasing.ask_from_other_team),
+        step("A model with code of its own is submitted for development", auditing.submit_first),
+        step("Unread code: no approval, and the refusal names the files", auditing.refused_before_audit),
+        step("The security auditor reads and passes file by file, one of them flagged", auditing.judge_all),
+        step("The next commit changes one helper file: only that is open again", auditing.submit_second),
+        step("... and one more verdict settles the audit", auditing.judge_changed),
         step("The admin rolls production back from the dashboard", releasing.roll_back),
         step("The next answers carry v1's commit", releasing.served, "v1"),
         step("History and audit log say who, when and why", releasing.history),

@@ -17,6 +17,7 @@ from registry.services.channels import check_reason
 from reviews import attestations, machines, permissions, votes
 from reviews.enums import APPROVALS, Decision
 from reviews.models import CommentKind, ReviewRequest, Vote
+from reviews.policies import gate
 from reviews.services.commenting import open_changes, write_comment
 from reviews.services.digests import content_sha256 as content_sha256
 from reviews.services.digests import refresh
@@ -129,7 +130,9 @@ def _grant(actor: Actor, request: ReviewRequest) -> Approval:
         conditions=request.conditions,
         content_sha256=request.content_sha256,
         evidence_ids=[row.pk for row in permissions.evidence_of(request)],
-        policy_version=request.checklist_version,
+        policy_version=gate.policies_digest(request.team_id),
+        policies=gate.policies_named(request.team_id),
+        waivers=gate.waivers_named(request.revision),
         expires_at=request.expires_at,
         owner=request.owner,
         terms=request.terms(),
@@ -149,6 +152,7 @@ def _close(
             "conditions": request.conditions,
             "outcome": str(outcome),
             "votes": votes.tally(request).words,
+            "policies": gate.policies_named(request.team_id),
         },
         decision=outcome,
         decision_at=timezone.now(),

@@ -8,6 +8,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from registry import queries
 from registry.access import access, actor_of, member
@@ -16,7 +18,7 @@ from registry.enums import ApprovalStatus, Scope
 from registry.exceptions import Conflict, InvalidInput
 from registry.models import Approval
 from reviews import permissions, records, votes
-from reviews.enums import Decision, Environment, ReviewStatus
+from reviews.enums import DataClass, Decision, Environment, ReviewStatus
 from reviews.models import ReviewRequest, Vote
 from reviews.queries import requests_of
 from reviews.record_form import RecordForm
@@ -54,19 +56,19 @@ def _initial(review: ReviewRequest) -> dict[str, Any]:
 
 def record_rows(source: ReviewRequest | Approval) -> list[tuple[str, Any]]:
     """The terms as lines for people; on the review's page, on the revision's page and beside the approval."""
-    environments = dict(Environment.choices)
+    environments, classes = dict(Environment.choices), dict(DataClass.choices)
     return [
-        ("Environments", ", ".join(str(environments.get(e, e)) for e in source.allowed_environments)),
-        ("Use cases", "\n".join(f"{r['slug']}: {r['text']}" for r in source.use_cases)),
-        ("Data", ", ".join(source.data_classes)),
-        ("Conditions", source.conditions),
-        ("Watched", records.monitoring_text(source.monitoring)),
-        ("Rollback", rollback_words(source)),
-        ("Fallback", source.fallback),
-        ("Data policy", source.data_policy),
-        ("Owner", source.owner),
-        ("Looked at again", f"{source.review_by:%Y-%m-%d}" if source.review_by else ""),
-        ("Ends", f"{source.expires_at:%Y-%m-%d}" if source.expires_at else ""),
+        (_("Environments"), ", ".join(str(environments.get(e, e)) for e in source.allowed_environments)),
+        (_("Use cases"), "\n".join(f"{r['slug']}: {r['text']}" for r in source.use_cases)),
+        (_("Data"), ", ".join(str(classes.get(c, c)) for c in source.data_classes)),
+        (_("Conditions"), source.conditions),
+        (_("Watched"), records.monitoring_text(source.monitoring)),
+        (_("Rollback"), rollback_words(source)),
+        (_("Fallback"), source.fallback),
+        (_("Data policy"), source.data_policy),
+        (_("Owner"), source.owner),
+        (_("Looked at again"), f"{source.review_by:%Y-%m-%d}" if source.review_by else ""),
+        (_("Ends"), f"{source.expires_at:%Y-%m-%d}" if source.expires_at else ""),
     ]
 
 
@@ -87,8 +89,7 @@ def rollback_words(source: ReviewRequest | Approval) -> str:
     if target is None:
         return source.rollback_target
     note = f"; {source.rollback_target}" if source.rollback_target else ""
-    alive = target.status == ApprovalStatus.ACTIVE
-    state = "approved" if alive else target.shown_status.label.lower()
+    state = ApprovalStatus(target.status).label.lower()
     return f"{target.revision.short_sha} ({state} for {target.environment}){note}"
 
 
@@ -98,25 +99,31 @@ def actions_of(actor: Actor, review: ReviewRequest, missing: list[str]) -> list[
     approving = deciding or permissions.reason_against(votes.check_may_approve, actor, review)
     blocking = [sentence for sentence in missing if not sentence.startswith("Write the conditions")]
     if not approving and blocking:
-        approving = f"{len(blocking)} things are still missing; see the list."
+        approving = ngettext(
+            "%(count)s thing is still missing; see the list.",
+            "%(count)s things are still missing; see the list.",
+            len(blocking),
+        ) % {"count": len(blocking)}
     if not approving and review.content_sha256:
         approving = permissions.reason_against(votes.check_not_repeated, actor, review, review.content_sha256)
     found: list[dict[str, Any]] = []
     if review.status == ReviewStatus.IN_REVIEW:
         decide = reverse("review_decide", args=[review.pk])
         found += [
-            _button("Approve", decide, approving, "primary", Decision.APPROVED),
-            _button("Request changes", reverse("review_changes", args=[review.pk]), deciding),
-            _button("Reject", decide, deciding, "danger", Decision.REJECTED),
+            _button(_("Approve"), decide, approving, "primary", Decision.APPROVED),
+            _button(_("Request changes"), reverse("review_changes", args=[review.pk]), deciding),
+            _button(_("Reject"), decide, deciding, "danger", Decision.REJECTED),
         ]
         if not review.legal_asked:
-            found.insert(2, _button("Ask legal", decide, deciding, "plain", Decision.NEEDS_LEGAL_REVIEW))
+            found.insert(2, _button(_("Ask legal"), decide, deciding, "plain", Decision.NEEDS_LEGAL_REVIEW))
     if review.is_open:
         again = permissions.reason_against(permissions.check_resubmit, actor, review)
         if review.status == ReviewStatus.CHANGES_REQUESTED and not again:
-            found.append(_button("Submit again", reverse("review_resubmit", args=[review.pk]), "", "primary"))
+            found.append(
+                _button(_("Submit again"), reverse("review_resubmit", args=[review.pk]), "", "primary")
+            )
         if review.submitted_by_id == actor.user.pk:
-            found.append(_button("Withdraw", reverse("review_withdraw", args=[review.pk]), ""))
+            found.append(_button(_("Withdraw"), reverse("review_withdraw", args=[review.pk]), ""))
     return found
 
 

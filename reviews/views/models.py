@@ -32,8 +32,8 @@ from registry.views.channels import channel_rows
 from registry.views.pages import page_of
 from reviews.changes import changes_between, last_approved_before
 from reviews.models import ReviewRequest
+from reviews.policies.panel import panel_lines
 from reviews.queries import newest_evidence, requests_of
-from reviews.readiness import readiness
 from reviews.views.decisions import record_rows, shown_votes
 from reviews.views.measurements import benchmark_context, evaluation_context
 from reviews.views.proof import proof_context
@@ -176,21 +176,20 @@ def _revision_context(actor: Actor, revision: Revision) -> dict[str, Any]:
     others = [a for a in approvals if a.revision_id != revision.pk]
     reviews = list(requests_of(actor).filter(revision=revision).order_by("-pk"))
     review = reviews[0] if reviews else None
-    answers = list(review.answers.select_related("by")) if review else []
     channels = list(queries.channels_of(actor).filter(model=model, current__isnull=False).order_by("name"))
     incumbent = _incumbent(revision, channels)
     evidence = newest_evidence([revision.pk, *([incumbent.pk] if incumbent else [])])
     mine = {kind: row for (owner, kind), row in evidence.items() if owner == revision.pk}
     before = others[0].revision if others else None
     jobs = queries.jobs_of(actor).filter(subject__startswith=f"revision:{revision.pk}:").order_by("-pk")[:10]
-    lines = readiness(revision, review, answers, mine, others, _of(evidence, incumbent))
+    lines, summary = panel_lines(actor, revision, review)
     votes = shown_votes(review) if review else []
     return {
         "model": model,
         "revision": revision,
         "headline": _headline(revision, approval, review, channels),
         "readiness": lines,
-        "readiness_summary": f"{sum(line.ok is True for line in lines)} of {len(lines)} met",
+        "readiness_summary": summary,
         "evaluation": evaluation_context(mine.get(EvidenceKind.EVALUATION), _of(evidence, incumbent)),
         "benchmark": benchmark_context(mine.get(EvidenceKind.BENCHMARK)),
         "consumers": consumers_of(revision),

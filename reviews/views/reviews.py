@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_lazy
 
 from registry import queries as registry_queries
 from registry.access import MEMBER, access, actor_of, member
@@ -32,10 +33,10 @@ from reviews.views.tiers import shown_tier, tier_of_request
 from reviews.votes import missing_votes
 
 WAITS_FOR = {
-    ReviewStatus.SUBMITTED: "a worker",
-    ReviewStatus.CHECKS_RUNNING: "the checks",
-    ReviewStatus.IN_REVIEW: "a reviewer",
-    ReviewStatus.CHANGES_REQUESTED: "its submitter",
+    ReviewStatus.SUBMITTED: gettext_lazy("a worker"),
+    ReviewStatus.CHECKS_RUNNING: gettext_lazy("the checks"),
+    ReviewStatus.IN_REVIEW: gettext_lazy("a reviewer"),
+    ReviewStatus.CHANGES_REQUESTED: gettext_lazy("its submitter"),
 }
 
 
@@ -43,8 +44,8 @@ WAITS_FOR = {
 def review_list(request: HttpRequest) -> HttpResponse:
     actor, chosen = actor_of(request), request.GET.get("show", "")
     every = requests_of(actor).order_by("-pk")
-    tables = {"": ("All", every), "open": ("Open", every.filter(status__in=OPEN_STATUSES)),
-              "mine": ("Waiting for me", waiting_for(actor))}  # fmt: skip
+    tables = {"": (gettext("All"), every), "open": (gettext("Open"), every.filter(status__in=OPEN_STATUSES)),
+              "mine": (gettext("Waiting for me"), waiting_for(actor))}  # fmt: skip
     filters = [
         {
             "label": label,
@@ -60,7 +61,7 @@ def review_list(request: HttpRequest) -> HttpResponse:
         {
             "request": row,
             "status": row.shown_status,
-            "waits_for": WAITS_FOR.get(ReviewStatus(row.status), "nobody"),
+            "waits_for": WAITS_FOR.get(ReviewStatus(row.status), gettext_lazy("nobody")),
         }
         for row in page.object_list
     ]

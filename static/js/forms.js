@@ -2,6 +2,8 @@
 "use strict";
 
 const dirty = new Set();
+// Forms on their way to the server: the page is about to be replaced.
+const sent = new Set();
 
 document.addEventListener("input", (event) => {
   const form = event.target.closest?.("form[data-guard]");
@@ -14,9 +16,14 @@ document.addEventListener("submit", (event) => {
   if (!button || event.target.method !== "post") return;
   setTimeout(() => {
     if (event.defaultPrevented) return;
+    sent.add(event.target);
     button.disabled = true;
     button.dataset.busy = "";
   }, 0);
+});
+// A question asked from a form that is being sent would be cut off when the next page comes, as an error.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (sent.has(event.target.closest?.("form"))) event.preventDefault();
 });
 document.addEventListener("htmx:afterRequest", (event) => {
   const form = event.target.closest?.("form[data-guard]");
@@ -24,6 +31,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (form && event.detail.successful && event.detail.requestConfig.verb !== "get") dirty.delete(form);
 });
 addEventListener("pageshow", () => {
+  sent.clear();
   // Coming back with the browser's Back button shows the page as it was left: free the buttons.
   document.querySelectorAll("button[data-busy]").forEach((button) => {
     button.disabled = false;

@@ -101,6 +101,15 @@ document.addEventListener("click", (event) => {
   if (button) use(button);
 });
 
+// A comment is no answer: leaving its field must not save the item, and move the button away under the pointer.
+document.addEventListener(
+  "change",
+  (event) => {
+    if (event.target.closest(".threads")) event.stopPropagation();
+  },
+  true,
+);
+
 document.addEventListener("focusin", (event) => {
   const item = event.target.closest("[data-item]");
   if (item) mark(item);

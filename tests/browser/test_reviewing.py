@@ -18,7 +18,7 @@ from reviews.services.deciding import decide
 from tests.browser.windows import Windows
 from tests.factories import answer_all, make_member
 from tests.house.rules import without_rules
-from tests.pages.test_pages import Story
+from tests.pages.test_pages import Story, waive_worse_figures
 
 CARD = (
     """---
@@ -50,6 +50,7 @@ def story(story: Story) -> Story:
         Revision.objects.filter(pk=story.v2.pk).update(
             card_text=CARD, card_data={"license": "apache-2.0", "language": ["vi", "en"]}
         )
+    waive_worse_figures(story)
     return story
 
 
@@ -117,7 +118,11 @@ def test_decision_on_answers_that_somebody_changed_is_refused_once(windows: Wind
         text="It was trained on our own tickets.", version=2
     )
     page.get_by_role("button", name="Approve").click()
-    expect(page.get_by_text("Somebody changed an answer after you opened this page.").first).to_be_visible()
+    expect(
+        page.get_by_text(
+            "Somebody changed an answer or the decision record after you opened this page."
+        ).first
+    ).to_be_visible()
     expect(page.locator("#item-dataset .given")).to_contain_text("It was trained on our own tickets.")
     page.get_by_role("button", name="Approve").click()
     expect(page.get_by_text("Your vote for acme/sentiment-vi-en is cast").first).to_be_visible()
@@ -199,6 +204,24 @@ def test_next_item_shows_where_the_card_speaks_of_it(windows: Windows, story: St
     expect(page.locator(".source .is-cited")).to_have_text(["2license: apache-2.0"])
     page.keyboard.press("k")
     expect(page.locator("[data-item].is-current .item-number")).to_have_text("6")
+
+
+def test_next_item_stands_below_the_top_bar_and_above_the_foot(windows: Windows, story: Story) -> None:
+    """At once, however fast the keys come: a scroll that is still under way would leave the item behind."""
+    page = open_review(windows, story)
+    tops = []
+    for _ in range(9):
+        page.keyboard.press("j")
+        tops.append(
+            page.evaluate(
+                """() => {
+                  const item = document.querySelector(".item.is-current").getBoundingClientRect();
+                  const bar = document.querySelector(".topbar").getBoundingClientRect();
+                  return [Math.round(bar.top), Math.round(item.top - bar.bottom)];
+                }"""
+            )
+        )
+    assert all(bar == 0 and 0 < gap < 40 for bar, gap in tops), tops
 
 
 def test_keyboard_leaves_every_item_with_tab(windows: Windows, story: Story) -> None:

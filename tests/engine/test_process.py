@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -34,12 +36,17 @@ def child_of(backend: ProcessBackend) -> psutil.Process:
     return psutil.Process(backend._group._children[-1].pid)
 
 
+def coarse(results: Any) -> str:
+    """The results with numbers to four places: batches of another shape add in another order."""
+    return re.sub(r"\d+\.\d+(e-\d+)?", lambda found: f"{float(found.group()):.4f}", repr(results))
+
+
 def test_answers_are_those_of_the_same_model_here(
     snapshot: Path, started: tuple[Engine, list[ProcessBackend]]
 ) -> None:
     here = Engine(load_backend(tiny_config(snapshot)))
     here.start()
-    assert started[0].ask(LINES, Classify(top_k=3)) == here.ask(LINES, Classify(top_k=3))
+    assert coarse(started[0].ask(LINES, Classify(top_k=3))) == coarse(here.ask(LINES, Classify(top_k=3)))
     assert str(started[0].variant) == "packed/fp32/cpu"
     started[0].check()
     here.close()
@@ -51,7 +58,7 @@ def test_token_heads_cross_the_border(tmp_path: Path) -> None:
     there, here = Engine(load_in_processes(config, threads=1)), Engine(load_backend(config))
     for engine in (there, here):
         engine.start()
-    assert there.ask(LINES, Tag("first")) == here.ask(LINES, Tag("first"))
+    assert coarse(there.ask(LINES, Tag("first"))) == coarse(here.ask(LINES, Tag("first")))
     for engine in (there, here):
         engine.close()
 

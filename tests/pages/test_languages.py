@@ -16,12 +16,18 @@ from django.utils.translation.template import templatize
 from tests.factories import World
 from tests.pages.test_pages import Story, signed_in
 
+
+@pytest.fixture
+def story(world: World) -> Story:
+    return Story(world)
+
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "locale/vi/LC_MESSAGES"
 _CALL = re.compile(
     r"""(?<![\w.])n?gettext\(\s*u?(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|_\(\s*(?P<short>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 )
-MARKERS = {"_", "gettext", "gettext_lazy", "ngettext"}
+MARKERS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext"}
 
 
 def marked_in_templates() -> set[str]:
@@ -112,6 +118,19 @@ def test_review_is_asked_in_the_readers_language(story: Story) -> None:
     page = signed_in(story.world.reviewer).get(address, headers={"Accept-Language": "vi"}).content.decode()
     assert "Ngôn ngữ và locale" in page and "Có được dùng commercial/internal không?" in page
     assert "Language and locale" not in page
+
+
+def test_state_votes_record_and_buttons_are_in_the_readers_language(story: Story) -> None:
+    address = story.addresses["review"]
+    client = signed_in(story.world.reviewer)
+    page = client.get(address, headers={"Accept-Language": "vi"}).content.decode()
+    for word in ("Đang review", "Yêu cầu sửa", "Hỏi legal", "Bản ghi quyết định", "chưa nêu", "0 trên 2 phiếu",
+                 "Một reviewer hoặc security auditor", "Rủi ro trung bình:"):  # fmt: skip
+        assert word in page, word
+    for word in ("In review", "Request changes", "Decision record", "not stated"):
+        assert word not in page, word
+    for word in ("In review", "Request changes", "Decision record", "0 of 2 votes", "Medium risk:"):
+        assert word in client.get(address).content.decode(), word
 
 
 def test_stranger_with_a_vietnamese_browser_can_sign_in(client: Client, db: None) -> None:

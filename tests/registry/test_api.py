@@ -16,7 +16,9 @@ from registry.models import Approval, AuditEvent, ChannelMove, Evidence, Job, Re
 from registry.services.channels import move_channel
 from reviews.checklists.template import shipped_source
 from reviews.checklists.templates import add_version
-from reviews.models import Answer, ReviewRequest, Vote
+from reviews.models import Answer, PolicyVersion, ReviewRequest, Vote, Waiver
+from reviews.policies.documents import default_policy
+from reviews.services.policies import grant_waiver, save_policy
 from tests.factories import (
     MODEL_ID,
     SHA_A,
@@ -54,6 +56,15 @@ def things(world: World) -> dict[str, Any]:
         "job": make_job(world.submitter),
         "review": make_review(world, make_revision(world.team, "b" * 40), answered=True),
         "golden_set": make_golden_set(world.submitter),
+        "policy": save_policy(actor=world.admin, source=default_policy().source),
+        "waiver": grant_waiver(
+            actor=world.reviewer,
+            revision=revision,
+            rule="production-minimum/golden_set",
+            reason="For the pilot.",
+            days=7,
+            owner=world.admin.user.username,
+        ),
         "template": add_version(
             actor=world.admin, source=shipped_source().replace("Model ID, vi", "Model id, vi")
         ),
@@ -74,6 +85,22 @@ OBJECTS: list[tuple[str, str, Any]] = [
     ("POST", "/models/{model}/channels/production/rollback", {"reason": "It is ours now"}),
     ("POST", "/models/{model}/revisions/{sha}/benchmarks", {}),
     ("POST", "/models/{model}/revisions/{sha}/evaluations", {"golden_set": "{golden_set}"}),
+    ("GET", "/models/{model}/revisions/{sha}/exports/dossier", None),
+    ("GET", "/models/{model}/revisions/{sha}/code", None),
+    ("GET", "/models/{model}/revisions/{sha}/code/files/" + "0" * 64, None),
+    (
+        "POST",
+        "/models/{model}/revisions/{sha}/code/verdicts",
+        {"path": "modeling.py", "sha256": "0" * 64, "verdict": "passed"},
+    ),
+    (
+        "POST",
+        "/models/{model}/revisions/{sha}/code/waiver",
+        {"reason": "It is ours now", "owner": "stranger", "expires_at": "2030-01-01T00:00:00Z"},
+    ),
+    ("DELETE", "/models/{model}/revisions/{sha}/code/waiver", {"reason": "It is ours now"}),
+    ("GET", "/approvals/{approval}/attestation", None),
+    ("GET", "/approvals/{approval}/model-signature", None),
     ("POST", "/approvals/{approval}/suspend", {"reason": "It is ours now"}),
     ("GET", "/jobs/{job}", None),
     ("POST", "/jobs/{job}/cancel", {}),
@@ -82,7 +109,12 @@ OBJECTS: list[tuple[str, str, Any]] = [
     ("GET", "/reviews/{review}/comments", None),
     ("POST", "/reviews/{review}/comments", {"text": "It is ours now"}),
     ("GET", "/checklist-templates/{template}", None),
+    ("GET", "/policies/versions/{policy}", None),
+    ("POST", "/policies/versions/{policy}", {"state": "in_force"}),
+    ("GET", "/waivers/{waiver}", None),
+    ("DELETE", "/waivers/{waiver}", None),
     ("PUT", "/reviews/{review}/answers", {"answers": {"license": {"verdict": "acceptable", "text": "MIT"}}}),
+    ("PUT", "/reviews/{review}/record", {"record": {"owner": "stranger"}}),
     ("POST", "/reviews/{review}/decision", {"decision": "rejected", "reason": "It is ours now"}),
     ("POST", "/reviews/{review}/changes", {"reason": "It is ours now"}),
     ("POST", "/reviews/{review}/withdraw", {}),
@@ -99,7 +131,19 @@ def filled(path: str, body: Any, things: dict[str, Any]) -> tuple[str, Any]:
 
 
 def state() -> list[Any]:
-    tables = (Approval, ChannelMove, Job, ReviewRequest, Answer, Vote, Evidence, GoldenSet, RegisteredModel)
+    tables = (
+        PolicyVersion,
+        Waiver,
+        Approval,
+        ChannelMove,
+        Job,
+        ReviewRequest,
+        Answer,
+        Vote,
+        Evidence,
+        GoldenSet,
+        RegisteredModel,
+    )
     return [list(table._default_manager.order_by("pk").values()) for table in tables]
 
 
@@ -114,7 +158,7 @@ def test_another_teams_object_answers_404_and_stays_as_it_is(
     assert theirs.status == 404
     assert state() == before
     # The words are those of an object that does not exist at all.
-    nowhere = {**things, **{k: type("Gone", (), {"pk": 999_999})() for k in ("approval", "job", "review")}}
+    nowhere = {**things, **{k: type("Gone", (), {"pk": 999_999})() for k in things}}
     gone_url, _ = filled(path, body, nowhere)
     gone = api(world.other).send(method, gone_url, body)
     assert (gone.status, gone.code, gone.error["message"]) == (404, theirs.code, theirs.error["message"])
@@ -122,7 +166,16 @@ def test_another_teams_object_answers_404_and_stays_as_it_is(
 
 def test_matrix_of_objects_holds_every_address_with_an_id() -> None:
     listed = {
-        path.format(model="<o>/<n>", sha="<s>", approval="<i>", job="<i>", review="<i>", template="<i>")
+        path.format(
+            model="<o>/<n>",
+            sha="<s>",
+            approval="<i>",
+            job="<i>",
+            review="<i>",
+            template="<i>",
+            policy="<i>",
+            waiver="<i>",
+        )
         for _, path, _ in OBJECTS
     }
     found = set()
@@ -132,6 +185,7 @@ def test_matrix_of_objects_holds_every_address_with_an_id() -> None:
             for old, new in (
                 ("<str:org>/<str:name>", "<o>/<n>"), ("<sha:commit_sha>", "<s>"), ("<int:pk>", "<i>"),
                 ("<slug:channel>", "production"), ("<action:action>", "suspend"),
+                ("<slug:kind>", "dossier"), ("<slug:sha256>", "0" * 64),
             ):  # fmt: skip
                 route = route.replace(old, new)
             found.add(route)

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from registry import store, store_cache, store_s3
-from registry.exceptions import IntegrityFailure
+from registry import provenance, store, store_cache, store_s3
+from registry.exceptions import IntegrityFailure, InvalidInput
 from registry.models import AuditEvent, Blob, Revision
 from registry.services import integrity
 from tests.factories import SHA_A, World, make_revision
 from tests.registry.buckets import KEYS, client, in_a_bucket, s3_server
-from tests.registry.hubs import sample_hub
+from tests.registry.hubs import MODEL_ID, Hub, sample_hub
 from tests.registry.test_intake import intake
 
 DATA = b"weights" * 1000
@@ -206,6 +206,56 @@ def test_garbage_that_was_put_again_since_is_kept(kept: Kept) -> None:
     assert store.delete_older(DIGEST, listed + 60)
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("order", ["the failing one began first", "the other one began first"])
+def test_failing_intake_leaves_what_a_real_one_records(
+    kept: Kept, world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """The second intake runs, whole, between the downloads and the record of the first; both hold the same files."""
+    hub.store.create_repo("acme/twin")
+    hub.store.commit("acme/twin", hub.files, "The same files")
+    first, second = (MODEL_ID, "acme/twin") if order.startswith("the failing") else ("acme/twin", MODEL_ID)
+    trace, ended = provenance.trace, {}
+
+    def meanwhile(found: Any, *more: Any) -> None:
+        if found.model_id == first:
+            ended[second] = intake(world, model_id=second)
+        if found.model_id == MODEL_ID:
+            raise InvalidInput("This one fails.")
+        trace(found, *more)
+
+    monkeypatch.setattr(provenance, "trace", meanwhile)
+    ended[first] = intake(world, model_id=first)
+    assert (ended[MODEL_ID].state, ended["acme/twin"].state) == ("failed", "succeeded"), ended[
+        "acme/twin"
+    ].error
+    assert_recorded(kept, hub)
+
+
+def assert_recorded(kept: Kept, hub: Hub) -> None:
+    """The one revision's files are in the store, whole."""
+    found = {file.path: kept.raw(file.blob_id) for file in Revision.objects.get().files.all()}
+    assert {**found, **hub.files} == found and None not in found.values()
+
+
+@pytest.mark.django_db
+def test_garbage_collection_waits_while_an_intake_runs(
+    kept: Kept, world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace, counted = provenance.trace, []
+    kept.settings.STORE_GC_H = -1  # everything is old enough
+
+    def meanwhile(*all_of_it: Any) -> None:
+        counted.append(integrity.collect()["deleted"])  # downloaded, and no row says so yet
+        trace(*all_of_it)
+
+    monkeypatch.setattr(provenance, "trace", meanwhile)
+    put()
+    assert intake(world).state == "succeeded" and counted == [0]
+    assert kept.raw() == DATA and integrity.collect()["deleted"] == 1 and kept.raw() is None
+    assert_recorded(kept, hub)
+
+
 # --- the gateway, healing, intake --------------------------------------------------------------------------------------
 
 
@@ -244,13 +294,6 @@ def test_damaged_copy_is_not_the_objects_damage(bucket: Kept) -> None:
     path.write_bytes(b"?" + DATA[1:])
     with store.verified_once(DIGEST, len(DATA)) as file:
         assert file.read() == DATA
-
-
-def test_object_is_never_overwritten(bucket: Kept, tmp_path: Path) -> None:
-    put()
-    (tmp_path / "lie").write_bytes(b"lie")
-    store_s3._send(tmp_path / "lie", DIGEST, 3)  # the condition of the upload, which no caller can leave out
-    assert bucket.raw() == DATA
 
 
 @pytest.mark.django_db

@@ -14,7 +14,7 @@ from registry.models import AccessEvent, Approval, Channel, ChannelMove
 from registry.services.channels import move_channel
 from tests.factories import Api, World, make_approval, make_revision
 
-WRITTEN = {
+WRITTEN: dict[str, list[Any]] = {
     "allowed_environments": ["staging", "production"],
     "use_cases": [{"slug": "review-triage", "text": "Sort reviews"}, {"slug": "mail", "text": "Sort mail"}],
     "data_classes": ["public", "internal"],

@@ -413,6 +413,6 @@ def test_filled_template_has_all_sections_sources_and_names(
     answers["license"] = {"verdict": "concern", "text": "# Not a heading\n[link](https://evil.example)"}
     save_answers(actor=world.reviewer, request_pk=review.pk, answers=answers)
     text = checklists.filled_template_markdown(review, language)
-    assert text.count("\n## ") == 10 and section in text and silent in text
+    assert text.count("\n## ") == 11 and section in text and silent in text
     assert "README.md lines 3-5 @aaaaaaa" in text and "reviewer" in text
     assert "\\# Not a heading" in text and "[link]" not in text.replace("\\[link\\]", "")

@@ -16,6 +16,7 @@ from registry.models import Approval, AuditEvent, Revision
 from reviews import checklists, permissions
 from reviews.enums import ReviewStatus
 from reviews.models import Answer, ReviewRequest, Vote
+from reviews.policies.gate import policies_digest
 from reviews.services.answering import save_answers
 from reviews.services.deciding import content_sha256, decide, request_changes
 from reviews.services.recording import save_record
@@ -69,7 +70,7 @@ def test_approval_pins_everything_that_was_decided_on(world: World) -> None:
         "internal",
     )
     assert approval.conditions == "Not for medical texts." and len(approval.evidence_ids) == 2
-    assert approval.policy_version == review.checklist_version
+    assert approval.policy_version == policies_digest(world.team.pk)
     assert (approval.expires_at - approval.approved_at).days == 180
     assert audit.verify().ok
 

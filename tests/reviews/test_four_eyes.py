@@ -103,6 +103,7 @@ def test_grant_refuses_the_submitter_even_without_a_review(world: World) -> None
         grant_approval(
             actor=both, revision=make_revision(world.team), submitted_by=both.user, environment="staging",
             use_case="x", data_class="public", conditions="", content_sha256="0" * 64, evidence_ids=[], policy_version="1",
+            policies=[], waivers=[],
             expires_at=timezone.now(),
         )  # fmt: skip
 

@@ -38,7 +38,11 @@ def born(world: World, state: str) -> ReviewRequest:
     revision = make_revision(world.team)
     if state == "approved":
         return make_approval(world, revision, environment="staging").review_request
-    decided = {"decision": state, "decision_at": timezone.now(), "decision_by": world.reviewer.user}
+    decided: dict[str, Any] = {
+        "decision": state,
+        "decision_at": timezone.now(),
+        "decision_by": world.reviewer.user,
+    }
     return make_review(world, revision, status=state, **(decided if state == "rejected" else {}))
 
 

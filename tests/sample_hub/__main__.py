@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.sample_hub import samples
+from tests.sample_hub import code_model, samples
 from tests.sample_hub.store import SampleHubStore
 
 
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     build = commands.add_parser("build", help="create the sample repositories; prints their commits as JSON")
     build.add_argument("--cache", type=Path, required=True, help="keeps trained variants between builds")
     publish = commands.add_parser("publish", help="move main of the sample model to a version")
-    publish.add_argument("variant", choices=(*samples.VARIANTS, *samples.CODE_VARIANTS))
+    publish.add_argument("variant", choices=(*samples.VARIANTS, *code_model.CODE_VARIANTS))
     for command in (serve, build, publish):
         command.add_argument("--root", type=Path, required=True, help="the sample Hub's folder")
     args = parser.parse_args(argv)

@@ -299,14 +299,14 @@ class GateBackend(DummyBackend):
     fill: float | None = None
     failure: Exception | None = None
 
-    def forward(self, batch: Sequence[Encoding]) -> Sequence[NDArray[np.float32]]:
+    def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
         self.forwards += 1
         if self.armed:
             self.gate.wait(10)
         if self.failure:
             raise self.failure
         logits = super().forward(batch)
-        return logits if self.fill is None else [np.full_like(row, self.fill) for row in logits]
+        return logits if self.fill is None else np.full_like(logits, self.fill)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_process_serves_a_real_model_and_drains_on_sigterm(world: World, tmp_pat
     caller = Caller(f"http://127.0.0.1:{port}")
     try:
         eventually(lambda: answers(caller), "the probe never answered", seconds=20)
-        eventually(lambda: caller.get("/readyz").status_code == 200, "never ready", seconds=40)
+        eventually(lambda: caller.get("/readyz").status_code == 200, "never ready", seconds=150)
         body = caller.predict([SECRET, "this product is useful"], parameters={"top_k": 3}).json()
         assert (body["commit_sha"], body["device"]) == (SHA["v1"], "cpu")
         assert {p["label"] for p in body["predictions"]} <= set(LABELS)

@@ -1,0 +1,193 @@
+"""The inference server on one CUDA device, over HTTP: the real process, loaded from other processes.
+
+    python -m benchmarks.gpu_http [--seconds 8]      from the repository's root
+
+Needs what the server needs (torch, tokenizers, safetensors, starlette, uvicorn, prometheus-client, httpx); no network and no
+Django. Prints one JSON object: texts/s with 32 texts a request at rising concurrency, and the latencies of single texts sent at
+a steady 2,000 a second (open loop: a slow answer does not slow the sender down).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ours
+from benchmarks.models import texts
+from benchmarks.processes import free_port, start
+
+CLIENTS = 6  # processes that make the load
+
+
+class Connection:
+    """One kept-alive connection that posts bodies and counts bytes; no HTTP library, to leave the cores to the server."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+
+    async def post(self, message: bytes) -> int:
+        """The status of the answer, which is read to its end."""
+        self._writer.write(message)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await self._reader.readexactly(length)
+        return int(head[9:12])
+
+
+def message(body: dict[str, Any]) -> bytes:
+    raw = json.dumps(body).encode()
+    lines = (
+        f"POST /v1/predict/{ours.MODEL_ID} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ours.TOKEN}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
+    )
+    return lines.encode() + raw
+
+
+def closed(job: tuple[int, int, int, float, int]) -> tuple[int, list[int]]:
+    """Answered requests and the other statuses of one process: `connections` that each wait for their answer."""
+    port, connections, batch, seconds, offset = job
+
+    async def run() -> tuple[int, list[int]]:
+        every = texts()
+        groups = [every[i : i + batch] for i in range(0, len(every) - batch + 1, batch)]
+        messages = [message({"inputs": group}) for group in groups]
+        until = time.monotonic() + seconds
+        done, refused = 0, []
+
+        async def one(number: int) -> None:
+            nonlocal done
+            connection, at = Connection(port), offset * 37 + number * 11
+            await connection.open()
+            while time.monotonic() < until:
+                status = await connection.post(messages[at % len(messages)])
+                at += 1
+                if status == 200:
+                    done += 1
+                else:
+                    refused.append(status)
+                    await asyncio.sleep(0.05)
+
+        await asyncio.gather(*(one(n) for n in range(connections)))
+        return done, refused
+
+    return asyncio.run(run())
+
+
+def steady(job: tuple[int, float, float, int]) -> list[float]:
+    """Latencies in ms of single texts sent by the clock; -1 for one that was refused."""
+    port, rate, seconds, offset = job
+
+    async def run() -> list[float]:
+        messages = [message({"inputs": text}) for text in texts()]
+        free: list[Connection] = []
+        taken: list[float] = []
+        began = time.monotonic()
+
+        async def one(number: int, due: float) -> None:
+            connection = free.pop() if free else Connection(port)
+            if not hasattr(connection, "_reader"):
+                await connection.open()
+            status = await connection.post(messages[(offset + number) % len(messages)])
+            taken.append((time.monotonic() - due) * 1000 if status == 200 else -1.0)
+            free.append(connection)
+
+        tasks = []
+        for number in range(int(rate * seconds)):
+            due = began + number / rate
+            if (wait := due - time.monotonic()) > 0:
+                await asyncio.sleep(wait)
+            tasks.append(asyncio.create_task(one(number, due)))
+        await asyncio.gather(*tasks)
+        return taken[len(taken) // 5 :]
+
+    return asyncio.run(run())
+
+
+def load(result: dict[str, Any], ports: list[int], options: argparse.Namespace) -> None:
+    """Fills `result`; the load's processes are spread over the replicas, as a balancer would."""
+    with multiprocessing.get_context("spawn").Pool(CLIENTS) as pool:
+        where = [ports[n % len(ports)] for n in range(CLIENTS)]
+        pool.map(closed, [(where[n], 4, 32, 3.0, n) for n in range(CLIENTS)])  # warm
+        for connections in (1, 4, 16):
+            parts = pool.map(
+                closed, [(where[n], connections, 32, options.seconds, n) for n in range(CLIENTS)]
+            )
+            refused = Counter(status for part in parts for status in part[1])
+            result[f"32 texts, c={connections * CLIENTS}"] = {
+                "texts_s": round(sum(part[0] for part in parts) * 32 / options.seconds), "refused": dict(refused),
+            }  # fmt: skip
+        jobs = [(where[n], options.rate / CLIENTS, options.seconds, n * 300) for n in range(CLIENTS)]
+        taken = [one for part in pool.map(steady, jobs) for one in part]
+    good = sorted(t for t in taken if t >= 0)
+    cuts = statistics.quantiles(good, n=100)
+    result[f"single texts, {options.rate:g}/s"] = {
+        "answered": len(good), "refused": len(taken) - len(good),
+        "p50_ms": round(cuts[49], 2), "p95_ms": round(cuts[94], 2), "p99_ms": round(cuts[98], 2),
+    }  # fmt: skip
+    usage = subprocess.run(
+        ["ps", "-eo", "pcpu,rss,args", "--sort=-pcpu"], capture_output=True, text=True
+    ).stdout
+    result["processes"] = [line[:90] for line in usage.splitlines()[1:6]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--rate", type=float, default=2000)
+    parser.add_argument("--replicas", type=int, default=1, help="servers beside each other on the one device")
+    parser.add_argument("--log", type=Path, help="keep the log of the server here")
+    options = parser.parse_args()
+    result: dict[str, Any] = {
+        "benchmark": "gpu_http", "precision": options.precision, "cores": os.cpu_count(), "replicas": options.replicas,
+    }  # fmt: skip
+    body = json.dumps({"inputs": texts()[0]}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ours.TOKEN}"}
+    more = {
+        "ASSAY_SERVER_PRECISION": options.precision,
+        "ASSAY_SERVER_MAX_QUEUED_INPUTS": "8192",
+        "ASSAY_SERVER_MAX_CONCURRENT_REQUESTS": "4096",
+    }
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        control = stack.enter_context(ours.control_plane())
+        ports = [free_port() for _ in range(options.replicas)]
+        for port in ports:
+            server = start(
+                "server",
+                [sys.executable, "-m", "inference.server", "--port", str(port)],
+                f"http://127.0.0.1:{port}/v1/predict/{ours.MODEL_ID}",
+                body,
+                headers=headers,
+                environment={**ours.environment(control, folder / f"cache-{port}", {}), **more},
+                log=folder / f"server-{port}.log",
+                patience_s=180,
+            )
+            stack.callback(server.stop)
+            result["start_s"] = server.start_s
+        load(result, ports, options)
+        if options.log:
+            shutil.copy(folder / f"server-{ports[0]}.log", options.log)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the Makefile and the benchmarks run besides the product itself."""
