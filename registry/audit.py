@@ -60,8 +60,8 @@ SENTENCES: dict[str, str] = {
     "review.commented": "{actor} commented on {item} of the review of {model_id}@{sha}",
     "review.thread_resolved": "{actor} resolved a thread on {item} of the review of {model_id}@{sha}",
     "review.thread_reopened": "{actor} reopened a thread on {item} of the review of {model_id}@{sha}",
-    "review.carried_over": "{carried} answers about {model_id}@{before} were carried over to {model_id}@{sha}, {asked} items are "
-    "asked again; changed: {changed}",
+    "review.carried_over": "{carried} answers about {model_id}@{before} were carried over to {model_id}@{sha}, {asked} items "
+    "are asked again; changed: {changed}",
     "review.changes_requested": "{actor} asked for changes to {model_id}@{sha}: {reason}",
     "review.checks_failed": "The checks of {model_id} at {requested_revision} could not be completed: {reason}",
     "review.checks_started": "The checks of {model_id} at {requested_revision} started",
