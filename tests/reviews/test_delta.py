@@ -121,14 +121,14 @@ CHANGES: list[tuple[str, Side, set[str]]] = [
      {"card", "weights", "code"}),
     (
         "config keys",
-        replace(BASE, files=files(config__json="2"), config=BASE.config | {"model_type": "gpt2"}),
+        replace(BASE, files=files(config__json="2"), config={**BASE.config, "model_type": "gpt2"}),
         {"config"},
     ),
     ("config formatting", replace(BASE, files=files(config__json="2")), {"config"}),
     (
         "two labels exchanged",
         replace(
-            BASE, files=files(config__json="2"), config=BASE.config | {"id2label": {"0": "yes"}}, labels={"0": "yes"}
+            BASE, files=files(config__json="2"), config={**BASE.config, "id2label": {"0": "yes"}}, labels={"0": "yes"}
         ),
         {"labels"},
     ),
@@ -287,7 +287,7 @@ def test_an_answer_that_names_the_commit_is_not_carried(world: World) -> None:
 
 def end(field: str, value: Any) -> Callable[[ReviewRequest], None]:
     def act(request: ReviewRequest) -> None:
-        Approval.objects.filter(pk=request.approval_id).update(**{field: value})
+        Approval.objects.filter(pk=request.approval_id or 0).update(**{field: value})
 
     return act
 
@@ -367,7 +367,7 @@ def test_readme_only_change_never_re_opens_the_code_audit(world: World) -> None:
     before = approved(world, files=CODE_FILES | {"README.md": b"# One\n"}, remote_code=True, facts=facts)
     now = arrive(world, files=CODE_FILES | {"README.md": b"# Two\n"}, remote_code=True, facts=facts)
     assert [each["class"] for each in now.delta] == ["card"]
-    revision = Revision.objects.get(pk=now.revision_id)
+    revision = Revision.objects.get(pk=now.revision_id or 0)
     assert revision.code_audit == CodeAudit.PASSED
     assert all(file.inherited_from == before.revision for file in judged_files(revision))
     assert AuditEvent.objects.filter(verb="code.inherited", object_id=revision.pk).exists()
@@ -378,7 +378,7 @@ def test_changed_helper_re_opens_itself_and_the_items_about_code(world: World) -
     approved(world, files=dict(CODE_FILES), remote_code=True, facts=facts)
     now = arrive(world, files=CODE_FILES | {"helper.py": HELPER_2}, remote_code=True, facts=facts)
     assert [each["class"] for each in now.delta] == ["code"] and not carried(now) & resting_on("code")
-    revision = Revision.objects.get(pk=now.revision_id)
+    revision = Revision.objects.get(pk=now.revision_id or 0)
     assert revision.code_audit == CodeAudit.PENDING
     assert [file.file.path for file in judged_files(revision) if file.mark == "open"] == ["helper.py"]
 
@@ -389,7 +389,7 @@ def test_changed_helper_re_opens_itself_and_the_items_about_code(world: World) -
 def story(world: World) -> tuple[ReviewRequest, ReviewRequest]:
     before = approved(world, files=contents())
     now = arrive(world, files=contents(README__md=b"# A model\nFor tests.\n", extra__bin=b"12345"))
-    row = Revision.objects.filter(pk=now.revision_id)
+    row = Revision.objects.filter(pk=now.revision_id or 0)
     assert row.exists()
     for kind in EvidenceKind:
         make_evidence(world.submitter, now.revision, kind)  # type: ignore[arg-type]
