@@ -161,7 +161,12 @@ def test_dockerfile_copies_what_exists_and_every_package() -> None:
     words = [word for line in lines if line.startswith("COPY") for word in line.split()[2:-1]]
     assert all((ROOT / word).exists() for word in words)
     # cli is the engineers' command: it is installed where they work, and no service runs it.
-    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks", "cli"}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {
+        "tests",
+        "benchmarks",
+        "cli",
+        "tools",
+    }
     assert packages | {"templates", "static", "manage.py", "constraints.txt"} <= set(words)
     allowed = set((ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines())
     assert {f"!{word.split('/')[0]}" for word in words} <= allowed

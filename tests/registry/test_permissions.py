@@ -27,6 +27,8 @@ move a channel                   |        |           |          |              
 roll a channel back              |        |           |          |                  |                | yes             | yes   |
 suspend an approval              |        |           | yes      |                  |                | yes             | yes   |
 revoke an approval               |        |           |          |                  |                |                 | yes   |
+edit a policy                    |        |           |          |                  |                |                 | yes   |
+waive a violation                |        |           | yes      | yes              |                |                 | yes   |
 verify the audit log             | yes    | yes       | yes      | yes              | yes            | yes             | yes   | yes
 export the record                |        |           | yes      | yes              |                | yes             | yes   | yes
 """  # noqa: E501 - a table is read in columns
@@ -46,6 +48,8 @@ SCOPES = {
     "roll a channel back": "release",
     "suspend an approval": "release",
     "revoke an approval": "release",
+    "edit a policy": "review",
+    "waive a violation": "review",
     "verify the audit log": "read",
     "export the record": "read",
 }

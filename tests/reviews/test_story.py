@@ -44,6 +44,13 @@ def test_life_of_a_model(world: World, api: Callable[..., Api], hub: Hub) -> Non
         measure(world, commit_sha)
         page = reviewer.get(f"/reviews/{pk}").data
         assert (page["status"], page["commit_sha"]) == ("in_review", commit_sha)
+        record = {
+            "monitoring": [{"metric": "accuracy", "op": ">=", "threshold": 0.8}],
+            "rollback_target": "The people who sorted before.",
+            "fallback": "People sort by hand.",
+            "data_policy": "Texts only; nothing is kept.",
+        }
+        assert reviewer.put(f"/reviews/{pk}/record", record).status == 200
         answers = {item["key"]: an_answer(item) for item in page["checklist"]}
         seen = reviewer.put(f"/reviews/{pk}/answers", {"answers": answers}).data["content_sha256"]
         own = submitter.post(f"/reviews/{pk}/decision", {"decision": "approved"})

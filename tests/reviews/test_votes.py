@@ -213,7 +213,7 @@ EDITS: dict[str, Callable[[World, ReviewRequest], Any]] = {
         answers={"license": {"verdict": "acceptable", "text": "Read again."}},
     ),
     "the record": lambda w, r: save_record(
-        actor=w.reviewer, request_pk=r.pk, record={"fallback": "People sort by hand."}
+        actor=w.reviewer, request_pk=r.pk, record={"fallback": "People sort by hand, two of them."}
     ),
     "evidence": lambda w, r: make_evidence(w.submitter, r.revision, EvidenceKind.BENCHMARK),  # type: ignore[arg-type]
     "the last voter's conditions": lambda w, r: None,
