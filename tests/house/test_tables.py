@@ -27,6 +27,7 @@ PRODUCT = ("config", "registry", "inference", "reviews")
 # Every table of the house, and what may happen to a row once it is written:
 #   append-only   neither changed nor deleted (two triggers)
 #   record        never deleted, and named columns (or states) never change (triggers)
+#   kept          never deleted but for rows that a rule names, and checked at each change (triggers)
 #   pointer       its one governed column follows an append-only history (triggers)
 #   mutable       changed by services; nothing is decided from an old value of it
 MODELS: dict[str, str] = {
