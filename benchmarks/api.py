@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from tests.server.running import free_port
 
 MODEL = "acme/bench-model"
 SIZES = (10, 10_000)
@@ -89,12 +90,6 @@ def fill(revisions: int) -> str:
     assert Channel.objects.count() == 1
     _, token = create_token(actor=actor, name="benchmark", scopes=["read"], days=1)
     return token
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

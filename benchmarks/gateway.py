@@ -44,8 +44,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from benchmarks import front
-from benchmarks.api import free_port
 from benchmarks.hub_fill import MODEL, SHA
+from tests.server.running import free_port
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 CLIENT = """

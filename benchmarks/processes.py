@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,11 +15,9 @@ from pathlib import Path
 
 import psutil
 
+from tests.server.running import free_port
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+__all__ = ["Server", "StartError", "free_port", "start"]
 
 
 class StartError(RuntimeError):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -45,24 +45,17 @@ _INLINE_BYTES = 64 * 1024
 
 
 @dataclass
-class Turn:
-    """One request that has its place, its caller and its model."""
+class Visit:
+    """One request that has its place and its caller."""
 
     request: Request
     state: ServerState
     grant: Grant
-    slot: Slot
-    model: LoadedModel
     started: float
 
     @property
     def deadline(self) -> float:
         return self.started + self.state.settings.limits.deadline_s
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What each answer carries, whatever the protocol."""
-        return {"X-Model-Revision": self.model.key.commit_sha}
 
     async def read_bytes(self, *kinds: str) -> bytes:
         """The body; `kinds` are the media types that it may have. Raises ApiError 408, 413, 415."""
@@ -82,6 +75,32 @@ class Turn:
             return function(*positional)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.state.pool, function, *positional)
+
+    def elapsed_ms(self) -> float:
+        return round((time.monotonic() - self.started) * 1000, 2)
+
+    @contextmanager
+    def turn(self, org: str, name: str) -> Iterator[Turn]:
+        """The turn with this model, kept in memory until the end. `name` may end in @channel or @commit_sha.
+        Raises ApiError 404, 503."""
+        model_id, selector = parse_target(org, name)
+        with self.state.fleet.use(self.grant.team, model_id, selector or DEFAULT_CHANNEL) as (slot, model):
+            commit_sha = model.key.commit_sha
+            note(self.request, model_id=model_id, channel=slot.served.channel, commit_sha=commit_sha)
+            yield Turn(self.request, self.state, self.grant, self.started, slot, model)
+
+
+@dataclass
+class Turn(Visit):
+    """A visit that has its model."""
+
+    slot: Slot
+    model: LoadedModel
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each answer carries, whatever the protocol."""
+        return {"X-Model-Revision": self.model.key.commit_sha}
 
     async def ask(
         self, inputs: Sequence[Input], options: Options | None = None, *, truncate: bool = True
@@ -118,9 +137,6 @@ class Turn:
         except InferenceInputError as exc:
             raise input_error(exc) from None
 
-    def elapsed_ms(self) -> float:
-        return round((time.monotonic() - self.started) * 1000, 2)
-
     def _hashes(self, inputs: Sequence[Input]) -> list[str]:
         # The separator cannot be in a text that a person typed: two pairs never have one hash by accident.
         return [self.state.hasher("\x1f".join(_parts(one))) for one in inputs]
@@ -150,15 +166,21 @@ async def serving(request: Request, org: str, name: str) -> AsyncIterator[Turn]:
 
     `name` may end in @channel or @commit_sha. Raises ApiError 401, 403, 404, 429, 503.
     """
+    async with visiting(request) as visit:
+        with visit.turn(org, name) as turn:
+            yield turn
+
+
+@asynccontextmanager
+async def visiting(request: Request) -> AsyncIterator[Visit]:
+    """A place and a caller, for a protocol that names the model in the body. Raises ApiError 401, 403, 429,
+    503."""
     state: ServerState = request.app.state.server
     started = time.monotonic()
     async with _place(state):
         grant = await caller(request, state)
         state.quotas.begin(grant.token_id)
-        model_id, selector = parse_target(org, name)
-        with state.fleet.use(grant.team, model_id, selector or DEFAULT_CHANNEL) as (slot, model):
-            note(request, model_id=model_id, channel=slot.served.channel, commit_sha=model.key.commit_sha)
-            yield Turn(request, state, grant, slot, model, started)
+        yield Visit(request, state, grant, started)
 
 
 async def caller(request: Request, state: ServerState) -> Grant:

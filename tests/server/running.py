@@ -45,6 +45,12 @@ def running(app: ASGIApp, *, lifespan: Literal["on", "off"] = "off") -> Iterator
         assert not thread.is_alive()
 
 
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 class Caller:
     """An engineer with a token."""
 

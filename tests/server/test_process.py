@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,14 +17,9 @@ import pytest
 from tests.engine.tiny import LABELS, build_tiny
 from tests.server.conftest import World
 from tests.server.control_plane import SERVICE_TOKEN, SHA
-from tests.server.running import Caller, eventually
+from tests.server.running import Caller, eventually, free_port
 
 SECRET = "Nguyễn Văn A Zwq"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.mark.service

@@ -16,7 +16,7 @@ import pytest
 
 from tests.server.conftest import make_world
 from tests.server.control_plane import MODEL_ID, SHA, TOKEN, FakeControlPlane
-from tests.server.running import bearer, eventually, inference_server, running
+from tests.server.running import bearer, eventually, free_port, inference_server, running
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "config" / "nginx" / "inference.conf"
 pytestmark = [
@@ -25,14 +25,6 @@ pytestmark = [
         not shutil.which("nginx"), reason="nginx is not installed (apt-get install nginx-light)"
     ),
 ]
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

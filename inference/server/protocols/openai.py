@@ -14,13 +14,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from inference.engine import Embed
-from inference.server.body import parse_json, read_body
-from inference.server.errors import ApiError
 from inference.server.protocols.answers import head_of, headers_of, vector_of
 from inference.server.protocols.fields import Fields, bad, texts_of
 from inference.server.protocols.tei import shorten
 from inference.server.responses import json_response
-from inference.server.serving import caller, serving
+from inference.server.serving import Turn, caller, visiting
 from inference.server.shown import shown_model
 from inference.server.state import ServerState
 from inference.server.target import split_model
@@ -30,34 +28,39 @@ _KNOWN = {"model", "input", "encoding_format", "dimensions"}
 
 async def embeddings(request: Request) -> Response:
     """A vector for each text, as numbers or as base64 of little-endian floats."""
-    fields = Fields(await _body(request), "The body", _KNOWN, {"user": (_AnyString(),)})
-    model = fields.need("model")
-    if not isinstance(model, str):
-        raise bad("bad_model", "model must be a string.")
-    async with serving(request, *split_model(model)) as turn:
-        if head_of(turn) != "embed":
-            raise bad("wrong_task", f"This model does not embed; it can {head_of(turn)}.")
-        encoding = fields.choice("encoding_format", ("float", "base64"), "float")
-        size = turn.model.engine.head.size
-        dimensions = fields.whole("dimensions", 1, size) or size
-        items, _ = texts_of(fields.need("input"), "input")
-        answer = await turn.ask(items, Embed(dimensions == size), truncate=False)
-        data = []
-        for index, result in enumerate(answer.results):
-            vector: Any = shorten(vector_of(result), dimensions, normalise=True)
-            if encoding == "base64":
-                vector = base64.b64encode(np.array(vector, dtype="<f4").tobytes()).decode()
-            data.append({"object": "embedding", "index": index, "embedding": vector})
-        tokens = sum(result.token_count for result in answer.results)
-        return json_response(
-            {
-                "object": "list",
-                "data": data,
-                "model": f"{turn.model.key.model_id}@{turn.model.key.commit_sha}",
-                "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-            },
-            headers=headers_of(turn, answer),
-        )
+    async with visiting(request) as visit:
+        fields = Fields(await visit.read_json(), "The body", _KNOWN, {"user": (_AnyString(),)})
+        model = fields.need("model")
+        if not isinstance(model, str):
+            raise bad("bad_model", "model must be a string.")
+        with visit.turn(*split_model(model)) as turn:
+            return await _embed(turn, fields)
+
+
+async def _embed(turn: Turn, fields: Fields) -> Response:
+    if head_of(turn) != "embed":
+        raise bad("wrong_task", f"This model does not embed; it can {head_of(turn)}.")
+    encoding = fields.choice("encoding_format", ("float", "base64"), "float")
+    size = turn.model.engine.head.size
+    dimensions = fields.whole("dimensions", 1, size) or size
+    items, _ = texts_of(fields.need("input"), "input")
+    answer = await turn.ask(items, Embed(dimensions == size), truncate=False)
+    data = []
+    for index, result in enumerate(answer.results):
+        vector: Any = shorten(vector_of(result), dimensions, normalise=True)
+        if encoding == "base64":
+            vector = base64.b64encode(np.array(vector, dtype="<f4").tobytes()).decode()
+        data.append({"object": "embedding", "index": index, "embedding": vector})
+    tokens = sum(result.token_count for result in answer.results)
+    return json_response(
+        {
+            "object": "list",
+            "data": data,
+            "model": f"{turn.model.key.model_id}@{turn.model.key.commit_sha}",
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        },
+        headers=headers_of(turn, answer),
+    )
 
 
 async def models(request: Request) -> Response:
@@ -85,17 +88,6 @@ class _AnyString:
 
     def __hash__(self) -> int:
         return 0
-
-
-async def _body(request: Request) -> Any:
-    """The body, read before the model is known (its name is in there): caller and place come first."""
-    state: ServerState = request.app.state.server
-    limits = state.settings.limits
-    if state.in_flight >= limits.max_concurrent_requests:
-        message = f"The server is working on {limits.max_concurrent_requests} requests."
-        raise ApiError(429, "busy", message, retry_after_s=1)
-    await caller(request, state)
-    return parse_json(await read_body(request, limit=limits.max_body_bytes, timeout_s=limits.deadline_s))
 
 
 ROUTES = [
