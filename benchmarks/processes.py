@@ -53,6 +53,29 @@ class Server:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def settle(self, patience_s: float = 90) -> None:
+        """Wait until it is idle: what a client no longer waits for is still being computed, and would be counted against
+        the next window (or run beside another server's).
+
+        Raises RuntimeError when it is busy for longer.
+        """
+        last, quiet, began = self._cpu_s(), 0, time.monotonic()
+        while quiet < 3:
+            if time.monotonic() - began > patience_s:
+                raise RuntimeError(f"{self.name} is still busy {patience_s:g} s after its load ended.")
+            time.sleep(0.2)
+            now = self._cpu_s()
+            # Computing takes a whole core; some servers poll with a tenth of one while nobody asks.
+            quiet, last = (quiet + 1 if now - last < 0.1 else 0), now
+
+    def _cpu_s(self) -> float:
+        total = 0.0
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
+
     def memory_mb(self) -> float:
         """Proportional set size of all its processes: shared pages are counted once."""
         total = 0

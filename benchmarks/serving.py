@@ -30,7 +30,7 @@ from benchmarks.processes import Server, StartError, free_port, start
 
 HERE = Path(__file__).resolve().parent
 LOADS: dict[str, tuple[int, int]] = {"c=1": (1, 1), "c=8": (8, 1), "c=32": (32, 1), "32 texts, c=4": (4, 32)}
-SECONDS = {"c=1": 3, "c=8": 4, "c=32": 5, "32 texts, c=4": 7}
+SECONDS = {"c=1": 3, "c=8": 4, "c=32": 5, "32 texts, c=4": 20}
 
 
 @dataclass
@@ -124,7 +124,9 @@ def rounds_of(candidates: dict[str, Candidate], rounds: int) -> dict[str, dict[s
                     candidate.server.thaw()
                     if not turn:
                         measure(candidate, connections, batch, 1)
+                        candidate.server.settle()
                     window = measure(candidate, connections, batch, SECONDS[load])
+                    candidate.server.settle()
                     candidate.server.freeze()
                     windows[name].setdefault(load, []).append(window)
                     print(f"{turn + 1}/{rounds} {name} {load}: {window}", file=sys.stderr)
