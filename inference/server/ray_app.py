@@ -6,13 +6,48 @@ for `python -m inference.server`; ASSAY_RAY_REPLICAS says how many to start with
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ray import serve
+
+
+# How long a replica may take for its first models before it takes requests all the same (and says itself what is missing).
+_READY_WITHIN_S = 120.0
+
+
+class ReadyFirst:
+    """An application whose start is over when its models answer.
+
+    Ray sends requests to a replica as soon as it has started and knows no /readyz: without this, one that still loads
+    answers 503 beside another that could have answered.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await self._application(scope, receive, send)
+            return
+
+        async def send_when_ready(message: Any) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self._wait()
+            await send(message)
+
+        await self._application(scope, receive, send_when_ready)
+
+    async def _wait(self) -> None:
+        fleet = self._application.app.state.server.fleet
+        until = time.monotonic() + _READY_WITHIN_S
+        while not fleet.ready and time.monotonic() < until:
+            await asyncio.sleep(0.05)
 
 
 def build() -> Any:
@@ -27,7 +62,7 @@ def build() -> Any:
     settings = read_settings()
     # Ray may put several replicas on one machine: each has a folder of its own.
     cache = Path(tempfile.mkdtemp(prefix="replica-", dir=settings.cache))
-    return create_app(replace(settings, cache=cache), engine_backend)
+    return ReadyFirst(create_app(replace(settings, cache=cache), engine_backend))
 
 
 app: Any = serve.deployment(
