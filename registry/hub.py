@@ -31,6 +31,7 @@ from huggingface_hub.utils import build_hf_headers
 
 from registry.exceptions import HubError, HubNotFound, HubUnreachable, InvalidInput
 from registry.inspection import names
+from registry.words import gettext
 
 CHUNK = 1024 * 1024
 COMMITS_READ = 2000  # of the default branch's history, to find out whether a commit belongs to it
@@ -187,14 +188,20 @@ def _translated(model_id: str, revision: str) -> Iterator[None]:
             f"A file of {model_id}@{revision} is missing on {where}.", code="file_not_found"
         ) from error
     except HFValidationError as error:
-        raise InvalidInput(f"The Hub's client refuses this name: {error}", code="bad_model_id") from error
+        raise InvalidInput(
+            gettext("The Hub's client refuses this name: %(error)s", error=error), code="bad_model_id"
+        ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status == 429:
             raise HubUnreachable(
                 f"{where} says: too many requests. Try again in a few minutes.", code="hub_busy"
             ) from error
-        raise HubUnreachable(f"{where} answered with the error {status}. Try again later.") from error
+        raise HubUnreachable(
+            gettext(
+                "%(where)s answered with the error %(status)s. Try again later.", where=where, status=status
+            )
+        ) from error
     except (httpx2.TimeoutException, httpx2.TransportError, OSError) as error:
         raise HubUnreachable(
             f"{where} does not answer. Check the network of this server (setting HF_ENDPOINT), then try again."
@@ -216,7 +223,14 @@ def resolve(model_id: str, requested_revision: str) -> HubRevision:
         )
     sha = info.sha or ""
     if not _COMMIT.fullmatch(sha):
-        raise HubError(f"The Hub did not say which commit {model_id}@{revision} is.", code="no_commit")
+        raise HubError(
+            gettext(
+                "The Hub did not say which commit %(model_id)s@%(revision)s is.",
+                model_id=model_id,
+                revision=revision,
+            ),
+            code="no_commit",
+        )
     if sha != commit:
         raise HubError(
             f"Asked for commit {commit[:12]}, the Hub answered with {sha[:12]}: a branch may bear the name of a commit. "
@@ -258,7 +272,14 @@ def _commit_of(model_id: str, revision: str) -> str:
     with _translated(model_id, revision):
         sha = _api().model_info(model_id, revision=revision, timeout=settings.HUB_TIMEOUT_S).sha or ""
     if not _COMMIT.fullmatch(sha):
-        raise HubError(f"The Hub did not say which commit {model_id}@{revision} is.", code="no_commit")
+        raise HubError(
+            gettext(
+                "The Hub did not say which commit %(model_id)s@%(revision)s is.",
+                model_id=model_id,
+                revision=revision,
+            ),
+            code="no_commit",
+        )
     if _SHORT_COMMIT.fullmatch(revision) and not sha.startswith(revision):
         raise HubError(
             f"{revision!r} reads like the beginning of a commit, and the Hub answers with {sha[:12]}: it is the name of a "
