@@ -33,21 +33,21 @@ def english(words: Any) -> Any:
     return words
 
 
-def told(words: str, in_english: str) -> Told:
+def told(words: str, in_english: str) -> str:
     """Words that have no entry in the catalogue, because they come in both languages already."""
     made = Told(words)
     made.english = in_english
     return made
 
 
-def gettext(text: str, /, **filled: object) -> Told:
+def gettext(text: str, /, **filled: object) -> str:
     """Django's `gettext`, with the names in `text` (`%(name)s`) filled in. What is filled in may be Told or lazy itself."""
     if not filled:
         return told(translation.gettext(text) if text else "", text)
     return told(translation.gettext(text) % filled, text % {name: english(v) for name, v in filled.items()})
 
 
-def ngettext(one: str, many: str, number: int, /, **filled: object) -> Told:
+def ngettext(one: str, many: str, number: int, /, **filled: object) -> str:
     """Django's `ngettext`; `number` fills in `%(n)s`."""
     filled = {"n": number, **filled}
     return told(
@@ -56,7 +56,7 @@ def ngettext(one: str, many: str, number: int, /, **filled: object) -> Told:
     )
 
 
-def joined(parts: Iterable[str], between: str = " ") -> Told:
+def joined(parts: Iterable[str], between: str = " ") -> str:
     """`between.join(parts)`, of parts that are Told or not."""
     found = list(parts)
     return told(
@@ -64,16 +64,16 @@ def joined(parts: Iterable[str], between: str = " ") -> Told:
     )
 
 
-def either(words: Iterable[str]) -> Told:
+def either(words: Iterable[str]) -> str:
     """Words with an "or" between them."""
     return joined(words, gettext(" or "))
 
 
-def both(words: Iterable[str]) -> Told:
+def both(words: Iterable[str]) -> str:
     """Words with an "and" between them."""
     return joined(words, gettext(" and "))
 
 
-def lowered(label: object) -> Told:
+def lowered(label: object) -> str:
     """An enumeration's label inside a sentence."""
     return told(str(label).lower(), str(english(label)).lower())

@@ -19,7 +19,7 @@ from registry.canonical import sha256_json
 from registry.enums import Role
 from registry.exceptions import InvalidInput
 from registry.inspection.documents import BadDocument, read_yaml
-from registry.words import Told, both, gettext, joined, told
+from registry.words import both, gettext, joined, told
 from reviews.tiers import TIERS
 
 SHIPPED = Path(__file__).resolve().parents[1] / "templates_data" / "model_card_review.yaml"
@@ -204,7 +204,7 @@ def shipped() -> Template:
     return parse(shipped_source())
 
 
-def title_of(item: dict[str, Any]) -> Told:
+def title_of(item: dict[str, Any]) -> str:
     """An item's title in the reader's language."""
     return told(str(localised(item, get_language() or "en")["title"]), str(item["title"]))
 

@@ -14,7 +14,7 @@ from registry.exceptions import Conflict, InvalidInput
 from registry.hub import HubRevision
 from registry.models import Job, RegisteredModel, Team
 from registry.permissions import Action, check
-from registry.words import gettext
+from registry.words import gettext, joined
 from reviews import machines, permissions
 from reviews.checklists.templates import current_version
 from reviews.enums import OPEN_STATUSES, DataClass, Environment, ReviewStatus
@@ -84,7 +84,7 @@ def submit_model(*, actor: Actor, submission: Submission) -> ReviewRequest:
     check(actor, Action.SUBMIT_MODEL)
     found = hub.resolve(submission.model_id, submission.requested_revision)
     if found.blockers:
-        raise InvalidInput(" ".join(found.blockers), code="incomplete_repository", field="model_id")
+        raise InvalidInput(joined(found.blockers), code="incomplete_repository", field="model_id")
     with transaction.atomic():
         team = actor.in_team
         model, _ = RegisteredModel.objects.get_or_create(team=team, model_id=submission.model_id)
