@@ -21,6 +21,7 @@ from rest_framework.views import set_rollback
 from registry import audit
 from registry.actors import Actor
 from registry.exceptions import DomainError, NotAllowed
+from registry.words import english, gettext
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ def body(code: str, message: str, details: Any = None) -> dict[str, Any]:
 def note_refusal(error: DomainError, actor: Actor | None) -> None:
     """Denied attempts are kept: who tried what."""
     if isinstance(error, NotAllowed) and actor is not None:
-        audit.record_access(actor=actor, verb="access.denied", action=error.message[:300], code=error.code)
+        audit.record_access(
+            actor=actor, verb="access.denied", action=english(error.message)[:300], code=error.code
+        )
 
 
 def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -49,10 +52,11 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
         headers = {"Retry-After": "5"} if error.status == 503 else None
         return Response(body(error.code, error.message, error.details), status=error.status, headers=headers)
     if isinstance(error, Http404):
-        return Response(body("not_found", "There is nothing at this address."), status=404)
+        return Response(body("not_found", gettext("There is nothing at this address.")), status=404)
     if isinstance(error, drf.ValidationError):
         return Response(
-            body("invalid_input", "Some fields are missing or wrong; see details.", error.detail), status=422
+            body("invalid_input", gettext("Some fields are missing or wrong; see details."), error.detail),
+            status=422,
         )
     if isinstance(error, drf.APIException):
         headers = {}
@@ -61,19 +65,21 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
             status = 401
         else:
             status = error.status_code
-        message = str(error.detail) if isinstance(error.detail, str) else "The request was refused."
+        message = str(error.detail) if isinstance(error.detail, str) else gettext("The request was refused.")
         if isinstance(error, drf.NotAuthenticated):
-            message = "Send a token as `Authorization: Bearer <token>`, or sign in."
+            message = gettext("Send a token as `Authorization: Bearer <token>`, or sign in.")
         return Response(body(CODES.get(status, "error"), message), status=status, headers=headers)
     logger.exception("unexpected_error")
-    message = "Assay met an error that it did not expect; it is in the log under this answer's X-Request-Id."
+    message = gettext(
+        "Assay met an error that it did not expect; it is in the log under this answer's X-Request-Id."
+    )
     return Response(body("internal_error", message), status=500)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """`handler404`: an unknown address under /api/ answers in the API's shape, any other as a page."""
     if request.path.startswith("/api/"):
-        return JsonResponse(body("not_found", "There is nothing at this address."), status=404)
+        return JsonResponse(body("not_found", gettext("There is nothing at this address.")), status=404)
     return page_not_found(request, exception)
 
 

@@ -17,6 +17,7 @@ from rest_framework.permissions import BasePermission
 from registry.actors import Actor
 from registry.enums import Scope
 from registry.exceptions import NotAllowed
+from registry.words import gettext
 
 if TYPE_CHECKING:  # DRF's views import their permissions: at run time that would be a circle
     from rest_framework.request import Request
@@ -46,19 +47,26 @@ class Rule:
             return None
         signed_in = actor is not None or bool(getattr(user, "is_authenticated", False))
         if not signed_in:
-            return "Sign in, or send a token as `Authorization: Bearer <token>`."
+            return gettext("Sign in, or send a token as `Authorization: Bearer <token>`.")
         if self.who is Who.STAFF:
             return (
-                None if getattr(user, "is_staff", False) else "Only staff accounts open the administration."
+                None
+                if getattr(user, "is_staff", False)
+                else gettext("Only staff accounts open the administration.")
             )
         if self.who is Who.SERVICE:
             if actor is None or not actor.user.is_service_account or not actor.has_scope(self.scope):
-                return f"Only a service account with the scope `{self.scope}` may do this."
+                return gettext(
+                    "Only a service account with the scope `%(scope)s` may do this.", scope=self.scope
+                )
             return None
         if self.who is Who.MEMBER and (actor is None or actor.team is None):
-            return "You are not a member of any team yet. Ask an admin to add you to one."
+            return gettext("You are not a member of any team yet. Ask an admin to add you to one.")
         if actor is not None and not actor.has_scope(self.scope):
-            return f"This token lacks the scope `{self.scope}`. Create one that has it under Tokens."
+            return gettext(
+                "This token lacks the scope `%(scope)s`. Create one that has it under Tokens.",
+                scope=self.scope,
+            )
         return None
 
 
@@ -109,7 +117,7 @@ def actor_of(request: HttpRequest) -> Actor:
     """The actor of a request that has passed its door. Raises NotAllowed when there is none."""
     found = getattr(request, "actor", None)
     if not isinstance(found, Actor):
-        raise NotAllowed("Sign in first.", code="not_authenticated")
+        raise NotAllowed(gettext("Sign in first."), code="not_authenticated")
     return found
 
 
@@ -120,7 +128,9 @@ class AccessPermission(BasePermission):
         table = getattr(view, "access", None) or declared_access(view)
         rule = (table or {}).get(request.method or "")
         if rule is None:
-            raise NotAllowed("This address declares no access rule for that verb, so nobody may use it.")
+            raise NotAllowed(
+                gettext("This address declares no access rule for that verb, so nobody may use it.")
+            )
         actor = request.auth if isinstance(request.auth, Actor) else None
         refusal = rule.refusal(actor, request.user)
         if refusal is None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import models, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from registry import checkpoints
 from registry.actors import Actor
@@ -21,79 +22,93 @@ from registry.canonical import canonical_json
 from registry.context import request_id
 from registry.models import AccessEvent, AuditEvent, AuditHead, Team, User
 from registry.models.audit import ChainedEvent
+from registry.stored_words import retold
+from registry.words import english, gettext
 
 GENESIS = b"\0" * 32
 _DOMAIN = b"audit-v1\0"
 
 # verb -> sentence. {actor} and the keys of the event's data fill it in. Every verb that is recorded stands here.
 SENTENCES: dict[str, str] = {
-    "approval.granted": "{actor} approved {model_id}@{sha} for {environment}",
-    "approval.attested": "The approval of {model_id}@{sha} was signed with the key {key_id}",
-    "approval.suspended": "{actor} suspended the approval of {model_id}@{sha}: {reason}",
-    "approval.resumed": "{actor} resumed the approval of {model_id}@{sha}: {reason}",
-    "approval.revoked": "{actor} revoked the approval of {model_id}@{sha}: {reason}",
-    "approval.deprecated": "{actor} deprecated {model_id}@{sha}: {reason}",
-    "approval.retired": "{actor} retired {model_id}@{sha}: {reason}",
-    "approval.ends_soon": "The approval of {model_id}@{sha} ends in {days} days, on {day}",
-    "approval.review_due": "{model_id}@{sha} is to be looked at again in {days} days, on {day}",
-    "approval.expired": "The approval of {model_id}@{sha} expired",
-    "channel.moved": "{actor} moved {channel} of {model_id} to {sha}: {reason}",
-    "channel.rolled_back": "{actor} rolled {channel} of {model_id} back to {sha}: {reason}",
-    "code.judged": "{actor} audited {path} of {model_id}@{sha}: {verdict}{reason}",
-    "code.inherited": "{files} code files of {model_id}@{sha} keep the verdict that was given on the same bytes before",
-    "code.moved": "The code audit of {model_id}@{sha} is {state} now",
-    "code.waived": "{actor} waived the code audit of {model_id}@{sha} until {until}: {reason}",
-    "code.waiver_ended": "The waiver of the code audit of {model_id}@{sha} ended: {reason}",
-    "evidence.published": "{kind} of {model_id}@{sha} finished: {summary}",
-    "golden_set.created": "{actor} added the golden set {name} ({examples} examples)",
-    "integrity.failed": "A stored file of {model_id}@{sha} is damaged and is not served: {path} ({found})",
-    "integrity.restored": "A damaged file of {model_id}@{sha} is whole again: {path}",
-    "job.cancelled": "{actor} cancelled {title}",
-    "job.failed": "{title} failed: {error}",
-    "job.requested": "{actor} asked for {title}",
-    "policy.dry_run": "{actor} put version {number} of the policy {policy} on a dry run",
-    "policy.in_force": "{actor} put version {number} of the policy {policy} in force",
-    "policy.retired": "{actor} retired version {number} of the policy {policy}",
-    "policy.saved": "{actor} wrote version {number} of the policy {policy}",
-    "review.answered": "{actor} answered {items} of the review of {model_id}@{sha}",
-    "review.approved": "{actor} approved the review of {model_id}@{sha}",
-    "review.commented": "{actor} commented on {item} of the review of {model_id}@{sha}",
-    "review.thread_resolved": "{actor} resolved a thread on {item} of the review of {model_id}@{sha}",
-    "review.thread_reopened": "{actor} reopened a thread on {item} of the review of {model_id}@{sha}",
-    "review.carried_over": "{carried} answers about {model_id}@{before} were carried over to {model_id}@{sha}, {asked} items "
-    "are asked again; changed: {changed}",
-    "review.changes_requested": "{actor} asked for changes to {model_id}@{sha}: {reason}",
-    "review.checks_failed": "The checks of {model_id} at {requested_revision} could not be completed: {reason}",
-    "review.checks_started": "The checks of {model_id} at {requested_revision} started",
-    "review.in_review": "{model_id}@{sha} is ready for review",
-    "review.legal_asked": "{actor} asked legal about {model_id}@{sha}: {reason}",
-    "review.record_changed": "{actor} wrote the decision record of {model_id}@{sha}: {fields}",
-    "review.rejected": "{actor} rejected {model_id}@{sha}: {reason}",
-    "review.resubmitted": "{actor} submitted {model_id} at {requested_revision} again",
-    "review.submitted": "{actor} submitted {model_id} at {requested_revision}",
-    "review.superseded": "The review of {model_id}@{sha} was superseded by {newer}",
-    "review.voted": "{actor} voted for {model_id}@{sha}: {votes}",
-    "review.withdrawn": "{actor} withdrew the submission of {model_id}",
-    "revision.recorded": "Intake recorded {model_id}@{sha}: {files} files, {megabytes} MB",
-    "template.version_added": "{actor} added {name}, a version of the checklist template ({changes} changes)",
-    "record.exported": "{actor} exported {model_id}@{sha}: {what}",
-    "table.exported": "{actor} exported the table of {what}",
-    "team.created": "{actor} created the team {name}",
-    "membership.granted": "{actor} made {member} {role}",
-    "membership.removed": "{actor} removed {member} as {role}",
-    "token.created": "{actor} created the token {name}",
-    "token.revoked": "{actor} revoked the token {name}",
-    "user.changed": "{actor} changed the account {member}",
-    "waiver.ended": "{actor} ended the waiver of {rule} for {model_id}@{sha}",
-    "waiver.expired": "The waiver of {rule} for {model_id}@{sha} expired",
-    "waiver.granted": "{actor} waived {rule} for {model_id}@{sha} until {until}: {reason}",
+    "approval.granted": _("{actor} approved {model_id}@{sha} for {environment}"),
+    "approval.attested": _("The approval of {model_id}@{sha} was signed with the key {key_id}"),
+    "approval.suspended": _("{actor} suspended the approval of {model_id}@{sha}: {reason}"),
+    "approval.resumed": _("{actor} resumed the approval of {model_id}@{sha}: {reason}"),
+    "approval.revoked": _("{actor} revoked the approval of {model_id}@{sha}: {reason}"),
+    "approval.deprecated": _("{actor} deprecated {model_id}@{sha}: {reason}"),
+    "approval.retired": _("{actor} retired {model_id}@{sha}: {reason}"),
+    "approval.ends_soon": _("The approval of {model_id}@{sha} ends in {days} days, on {day}"),
+    "approval.review_due": _("{model_id}@{sha} is to be looked at again in {days} days, on {day}"),
+    "approval.expired": _("The approval of {model_id}@{sha} expired"),
+    "channel.moved": _("{actor} moved {channel} of {model_id} to {sha}: {reason}"),
+    "channel.rolled_back": _("{actor} rolled {channel} of {model_id} back to {sha}: {reason}"),
+    "code.judged": _("{actor} audited {path} of {model_id}@{sha}: {verdict}{reason}"),
+    "code.inherited": _(
+        "{files} code files of {model_id}@{sha} keep the verdict that was given on the same bytes before"
+    ),
+    "code.moved": _("The code audit of {model_id}@{sha} is {state} now"),
+    "code.waived": _("{actor} waived the code audit of {model_id}@{sha} until {until}: {reason}"),
+    "code.waiver_ended": _("The waiver of the code audit of {model_id}@{sha} ended: {reason}"),
+    "evidence.published": _("{kind} of {model_id}@{sha} finished: {summary}"),
+    "golden_set.created": _("{actor} added the golden set {name} ({examples} examples)"),
+    "integrity.failed": _("A stored file of {model_id}@{sha} is damaged and is not served: {path} ({found})"),
+    "integrity.restored": _("A damaged file of {model_id}@{sha} is whole again: {path}"),
+    "job.cancelled": _("{actor} cancelled {title}"),
+    "job.failed": _("{title} failed: {error}"),
+    "job.requested": _("{actor} asked for {title}"),
+    "policy.dry_run": _("{actor} put version {number} of the policy {policy} on a dry run"),
+    "policy.in_force": _("{actor} put version {number} of the policy {policy} in force"),
+    "policy.retired": _("{actor} retired version {number} of the policy {policy}"),
+    "policy.saved": _("{actor} wrote version {number} of the policy {policy}"),
+    "review.answered": _("{actor} answered {items} of the review of {model_id}@{sha}"),
+    "review.approved": _("{actor} approved the review of {model_id}@{sha}"),
+    "review.commented": _("{actor} commented on {item} of the review of {model_id}@{sha}"),
+    "review.thread_resolved": _("{actor} resolved a thread on {item} of the review of {model_id}@{sha}"),
+    "review.thread_reopened": _("{actor} reopened a thread on {item} of the review of {model_id}@{sha}"),
+    "review.carried_over": _(
+        "{carried} answers about {model_id}@{before} were carried over to {model_id}@{sha}, {asked} items "
+        "are asked again; changed: {changed}"
+    ),
+    "review.changes_requested": _("{actor} asked for changes to {model_id}@{sha}: {reason}"),
+    "review.checks_failed": _(
+        "The checks of {model_id} at {requested_revision} could not be completed: {reason}"
+    ),
+    "review.checks_started": _("The checks of {model_id} at {requested_revision} started"),
+    "review.in_review": _("{model_id}@{sha} is ready for review"),
+    "review.legal_asked": _("{actor} asked legal about {model_id}@{sha}: {reason}"),
+    "review.record_changed": _("{actor} wrote the decision record of {model_id}@{sha}: {fields}"),
+    "review.rejected": _("{actor} rejected {model_id}@{sha}: {reason}"),
+    "review.resubmitted": _("{actor} submitted {model_id} at {requested_revision} again"),
+    "review.submitted": _("{actor} submitted {model_id} at {requested_revision}"),
+    "review.superseded": _("The review of {model_id}@{sha} was superseded by {newer}"),
+    "review.voted": _("{actor} voted for {model_id}@{sha}: {votes}"),
+    "review.withdrawn": _("{actor} withdrew the submission of {model_id}"),
+    "revision.recorded": _("Intake recorded {model_id}@{sha}: {files} files, {megabytes} MB"),
+    "template.version_added": _(
+        "{actor} added {name}, a version of the checklist template ({changes} changes)"
+    ),
+    "record.exported": _("{actor} exported {model_id}@{sha}: {what}"),
+    "table.exported": _("{actor} exported the table of {what}"),
+    "team.created": _("{actor} created the team {name}"),
+    "membership.granted": _("{actor} made {member} {role}"),
+    "membership.removed": _("{actor} removed {member} as {role}"),
+    "token.created": _("{actor} created the token {name}"),
+    "token.revoked": _("{actor} revoked the token {name}"),
+    "user.changed": _("{actor} changed the account {member}"),
+    "waiver.ended": _("{actor} ended the waiver of {rule} for {model_id}@{sha}"),
+    "waiver.expired": _("The waiver of {rule} for {model_id}@{sha} expired"),
+    "waiver.granted": _("{actor} waived {rule} for {model_id}@{sha} until {until}: {reason}"),
     # second chain
-    "access.denied": "{actor} was refused: {action}",
-    "session.signed_in": "{actor} signed in",
-    "session.sign_in_failed": "A sign-in failed",
-    "session.locked_out": "Sign-ins from an address were refused for a while, after too many failures",
-    "session.signed_out": "{actor} signed out",
+    "access.denied": _("{actor} was refused: {action}"),
+    "session.signed_in": _("{actor} signed in"),
+    "session.sign_in_failed": _("A sign-in failed"),
+    "session.locked_out": _("Sign-ins from an address were refused for a while, after too many failures"),
+    "session.signed_out": _("{actor} signed out"),
 }
+
+
+# Data of events that are words of ours, kept in English.
+KEPT_WORDS = ("title", "error", "summary", "role", "state", "verdict", "kind")
 
 
 def link_hash(seq: int, prev: bytes, at: datetime, body: str) -> bytes:
@@ -131,7 +146,7 @@ def _append(
             "team": team.pk if team else None,
             "verb": verb,
             "object": [object_type, subject.pk] if subject else None,
-            "data": data,
+            "data": english(data),
         }
     )
     created = table.objects.create(
@@ -208,6 +223,7 @@ def shown(events: list[Any]) -> list[ShownEvent]:
         body = json.loads(event.body)
         actor = names.get(event.actor_id, "Assay") if event.actor_id else "Assay"
         data = _Blank({**body["data"], "actor": actor})
+        data |= {name: retold(data[name]) for name in KEPT_WORDS if isinstance(data.get(name), str)}
         if isinstance(data.get("sha"), str):
             data["sha"] = data["sha"][:7]
         result.append(
@@ -217,7 +233,7 @@ def shown(events: list[Any]) -> list[ShownEvent]:
                 at=event.at,
                 actor=actor,
                 verb=event.verb,
-                sentence=SENTENCES.get(event.verb, event.verb).format_map(data),
+                sentence=gettext(SENTENCES.get(event.verb, event.verb)).format_map(data),
                 detail_json=json.dumps(body, indent=2, ensure_ascii=False, sort_keys=True),
                 object_type=event.object_type,
                 object_id=event.object_id,
@@ -250,13 +266,17 @@ def verify(table: type[AuditEvent] | type[AccessEvent] = AuditEvent) -> Verifica
 
 def _problem(event: ChainedEvent, seq: int, prev: bytes) -> str:
     if event.seq != seq:
-        return f"Event {seq} is missing: the next one found is {event.seq}."
+        return gettext("Event %(seq)s is missing: the next one found is %(found)s.", seq=seq, found=event.seq)
     if bytes(event.prev) != prev:
-        return f"Event {seq} does not follow event {seq - 1}: it was changed, moved or replaced."
+        return gettext(
+            "Event %(seq)s does not follow event %(before)s: it was changed, moved or replaced.",
+            seq=seq,
+            before=seq - 1,
+        )
     if bytes(event.hash) != link_hash(seq, prev, event.at, event.body):
-        return f"Event {seq} was changed after it was written."
+        return gettext("Event %(seq)s was changed after it was written.", seq=seq)
     body = json.loads(event.body)
     columns = [event.verb, event.actor_id, event.team_id, [event.object_type, event.object_id]]
     if columns != [body["verb"], body["actor"], body["team"], body["object"] or ["", None]]:
-        return f"The columns of event {seq} say something else than its body."
+        return gettext("The columns of event %(seq)s say something else than its body.", seq=seq)
     return ""

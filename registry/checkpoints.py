@@ -24,6 +24,7 @@ from django.db import transaction
 from registry import signing
 from registry.exceptions import NotConfigured
 from registry.models import AccessEvent, Approval, AuditCheckpoint, AuditEvent
+from registry.words import gettext
 
 logger = logging.getLogger(__name__)
 
@@ -209,15 +210,19 @@ def state_of(chain: str) -> ChainState:
 
 def _witness(place: Path, chain: str, length: int) -> Witness:
     file = file_of(place, chain)
-    name = "this installation" if place == places()[0] else place.name
+    name = gettext("this installation") if place == places()[0] else place.name
     try:
         size = _last_size(file, chain)
     except FileNotFoundError:
-        return Witness(name, 0, "" if length == 0 else "has no checkpoint yet")
+        return Witness(name, 0, "" if length == 0 else gettext("has no checkpoint yet"))
     except OSError as error:
-        return Witness(name, 0, f"cannot be read: {error.strerror or error}")
+        return Witness(name, 0, gettext("cannot be read: %(problem)s", problem=error.strerror or error))
     if size > length:
-        return Witness(name, size, f"has seen {size} events, and the database holds {length}")
+        return Witness(
+            name,
+            size,
+            gettext("has seen %(size)s events, and the database holds %(length)s", size=size, length=length),
+        )
     return Witness(name, size)
 
 

@@ -20,6 +20,7 @@ from registry.enums import SERVED_STATUSES, ApprovalStatus
 from registry.exceptions import Conflict, NotAllowed, NotFound
 from registry.models import Approval, Channel, RegisteredModel, Revision, RevisionFile
 from registry.terms import Use, check_use, covers, terms_payload
+from registry.words import english, lowered
 
 DEFAULT_CHANNEL = "production"
 
@@ -167,7 +168,7 @@ def _state(approval: Approval) -> str:
     if approval.status in SERVED_STATUSES:
         return "expired"
     reason = approval.status_reason.strip().rstrip(".")
-    return ApprovalStatus(approval.status).label.lower() + (f": {reason}" if reason else "")
+    return str(english(lowered(ApprovalStatus(approval.status).label))) + (f": {reason}" if reason else "")
 
 
 def approval_payload(approval: Approval, channel: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from registry.context import request_id
 from registry.enums import JobState, Role
 from registry.models import Job, ServedReplica, Team
 from registry.permissions import Action, can
+from registry.words import gettext
 
 SILENT = timedelta(minutes=2)
 
@@ -46,9 +47,9 @@ def _warnings(team: Team) -> list[dict[str, str]]:
         minutes = int((now - waiting.created_at).total_seconds() // 60)
         found.append(
             {
-                "sentence": f"No worker has taken a run for {minutes} minutes.",
+                "sentence": gettext("No worker has taken a run for %(minutes)s minutes.", minutes=minutes),
                 "url": reverse("run_detail", args=[waiting.pk]),
-                "link": "See the run that waits",
+                "link": gettext("See the run that waits"),
             }
         )
     failed = ServedReplica.objects.filter(
@@ -57,7 +58,7 @@ def _warnings(team: Team) -> list[dict[str, str]]:
     if failed:
         found.append(
             {
-                "sentence": f"An inference server cannot load {failed.commit_sha[:7]}.",
+                "sentence": gettext("An inference server cannot load %(sha)s.", sha=failed.commit_sha[:7]),
                 "url": reverse("channel_list"),
             }
         )

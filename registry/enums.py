@@ -27,69 +27,69 @@ class Status:
 class Role(models.TextChoices):
     """What a person may do inside one team. A person can hold several."""
 
-    VIEWER = "viewer", "Viewer"
-    SUBMITTER = "submitter", "Submitter"
-    REVIEWER = "reviewer", "Reviewer"
-    SECURITY_AUDITOR = "security_auditor", "Security auditor"
-    LEGAL = "legal_reviewer", "Legal reviewer"
-    RELEASE_MANAGER = "release_manager", "Release manager"
-    ADMIN = "admin", "Admin"
-    AUDITOR = "auditor", "Auditor"
+    VIEWER = "viewer", _("Viewer")
+    SUBMITTER = "submitter", _("Submitter")
+    REVIEWER = "reviewer", _("Reviewer")
+    SECURITY_AUDITOR = "security_auditor", _("Security auditor")
+    LEGAL = "legal_reviewer", _("Legal reviewer")
+    RELEASE_MANAGER = "release_manager", _("Release manager")
+    ADMIN = "admin", _("Admin")
+    AUDITOR = "auditor", _("Auditor")
 
 
 class Scope(models.TextChoices):
     """What a token may do, at most: a token acts with its owner's roles cut down to its scopes."""
 
-    READ = "read", "Read models, approvals and runs"
-    INFER = "infer", "Call the inference endpoint"
-    SUBMIT = "submit", "Submit models, run benchmarks and evaluations"
-    REVIEW = "review", "Answer and decide reviews"
-    RELEASE = "release", "Move and roll back channels"
-    SERVE = "serve", "Serve models (inference servers only)"
+    READ = "read", _("Read models, approvals and runs")
+    INFER = "infer", _("Call the inference endpoint")
+    SUBMIT = "submit", _("Submit models, run benchmarks and evaluations")
+    REVIEW = "review", _("Answer and decide reviews")
+    RELEASE = "release", _("Move and roll back channels")
+    SERVE = "serve", _("Serve models (inference servers only)")
 
 
 class ApprovalStatus(models.TextChoices):
-    ACTIVE = "active", "Approved"
-    DEPRECATED = "deprecated", "Deprecated"
-    RETIRED = "retired", "Retired"
-    SUSPENDED = "suspended", "Suspended"
-    REVOKED = "revoked", "Revoked"
-    EXPIRED = "expired", "Expired"
+    ACTIVE = "active", _("Approved")
+    DEPRECATED = "deprecated", _("Deprecated")
+    RETIRED = "retired", _("Retired")
+    SUSPENDED = "suspended", _("Suspended")
+    REVOKED = "revoked", _("Revoked")
+    EXPIRED = "expired", _("Expired")
 
 
 class CodeAudit(models.TextChoices):
     """Verdict on the code that a repository carries; `not_applicable` is computed, never chosen."""
 
-    NOT_APPLICABLE = "not_applicable", "No code in the repository"
-    PENDING = "pending", "Code waits for its audit"
-    PASSED = "passed", "Code audit passed"
-    FAILED = "failed", "Code audit failed"
-    WAIVED = "waived", "Code audit waived"
+    NOT_APPLICABLE = "not_applicable", _("No code in the repository")
+    PENDING = "pending", _("Code waits for its audit")
+    PASSED = "passed", _("Code audit passed")
+    FAILED = "failed", _("Code audit failed")
+    WAIVED = "waived", _("Code audit waived")
 
 
 class JobState(models.TextChoices):
-    QUEUED = "queued", "Queued"
-    RUNNING = "running", "Running"
-    SUCCEEDED = "succeeded", "Succeeded"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
-    TIMED_OUT = "timed_out", "Timed out"
+    QUEUED = "queued", _("Queued")
+    RUNNING = "running", _("Running")
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+    TIMED_OUT = "timed_out", _("Timed out")
 
 
 class JobKind(models.TextChoices):
-    INTAKE = "intake", "Intake"
-    BENCHMARK = "benchmark", "Benchmark"
-    EVALUATION = "evaluation", "Evaluation"
+    INTAKE = "intake", _("Intake")
+    BENCHMARK = "benchmark", _("Benchmark")
+    EVALUATION = "evaluation", _("Evaluation")
 
 
 class EvidenceKind(models.TextChoices):
-    BENCHMARK = "benchmark", "Benchmark"
-    EVALUATION = "evaluation", "Evaluation"
+    BENCHMARK = "benchmark", _("Benchmark")
+    EVALUATION = "evaluation", _("Evaluation")
 
 
 class MoveKind(models.TextChoices):
-    MOVE = "move", "Moved"
-    ROLLBACK = "rollback", "Rolled back"
+    MOVE = "move", _("Moved")
+    ROLLBACK = "rollback", _("Rolled back")
 
 
 OPEN_JOB_STATES = (JobState.QUEUED, JobState.RUNNING)

@@ -16,7 +16,7 @@ class DomainError(Exception):
 
     def __init__(self, message: str, *, code: str | None = None, **details: Any) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = message  # in the reader's language; `english(message)` is what may be stored
         self.code = code or self.code
         self.details = details
 

@@ -7,18 +7,25 @@ from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from registry import history
 from registry.enums import Scope
 from registry.exceptions import InvalidInput
 from registry.models import Approval
+from registry.words import gettext
 
 
 class ApprovalChoice(forms.ModelChoiceField[Approval]):
     """Approved revisions, newest first, in words."""
 
     def label_from_instance(self, obj: Any) -> str:
-        return f"{obj.revision.short_sha}, approved {obj.approved_at:%Y-%m-%d} for {obj.environment}"
+        return gettext(
+            "%(sha)s, approved %(day)s for %(environment)s",
+            sha=obj.revision.short_sha,
+            day=f"{obj.approved_at:%Y-%m-%d}",
+            environment=obj.environment,
+        )
 
 
 class TargetForm(forms.Form):
@@ -32,31 +39,34 @@ class TargetForm(forms.Form):
 
 class MoveForm(TargetForm):
     target = ApprovalChoice(
-        queryset=Approval.objects.none(), label="To", empty_label="Choose an approved revision"
+        queryset=Approval.objects.none(), label=_("To"), empty_label=_("Choose an approved revision")
     )
     reason = forms.CharField(
-        label="Reason",
+        label=_("Reason"),
         max_length=2000,
         widget=forms.Textarea({"rows": 3}),
-        help_text="Shown in the history for good.",
+        help_text=_("Shown in the history for good."),
     )
 
 
 class RollbackForm(TargetForm):
     target = ApprovalChoice(
-        queryset=Approval.objects.none(), label="Back to", required=False, empty_label="What was live before"
+        queryset=Approval.objects.none(),
+        label=_("Back to"),
+        required=False,
+        empty_label=_("What was live before"),
     )
     reason = forms.CharField(
-        label="Reason",
+        label=_("Reason"),
         max_length=2000,
         widget=forms.Textarea({"rows": 3}),
-        help_text="What went wrong, in a few words.",
+        help_text=_("What went wrong, in a few words."),
     )
 
 
 class MomentForm(forms.Form):
     at = forms.CharField(
-        label="Date and time (UTC)", max_length=40, widget=forms.DateTimeInput({"type": "datetime-local"})
+        label=_("Date and time (UTC)"), max_length=40, widget=forms.DateTimeInput({"type": "datetime-local"})
     )
 
     def clean_at(self) -> datetime:
@@ -67,24 +77,26 @@ class MomentForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(label="Reason", max_length=2000, widget=forms.Textarea({"rows": 3}))
+    reason = forms.CharField(label=_("Reason"), max_length=2000, widget=forms.Textarea({"rows": 3}))
 
 
 SCOPES = [scope for scope in Scope if scope != Scope.SERVE]
 
 
 class TokenForm(forms.Form):
-    name = forms.CharField(max_length=80, help_text="Where it will be used, for example “nightly batch”.")
+    name = forms.CharField(
+        max_length=80, label=_("Name"), help_text=_("Where it will be used, for example “nightly batch”.")
+    )
     scopes = forms.MultipleChoiceField(
         choices=[(scope.value, scope.label) for scope in SCOPES],
         widget=forms.CheckboxSelectMultiple,
-        label="It may",
-        error_messages={"required": "Tick at least one thing that it may do."},
+        label=_("It may"),
+        error_messages={"required": _("Tick at least one thing that it may do.")},
     )
-    days = forms.IntegerField(min_value=1, max_value=366, initial=90, label="Expires after (days)")
+    days = forms.IntegerField(min_value=1, max_value=366, initial=90, label=_("Expires after (days)"))
 
 
 class AuditFilterForm(forms.Form):
-    verb = forms.CharField(required=False, label="Verb contains")
-    person = forms.CharField(required=False, label="Person")
-    since = forms.DateField(required=False, label="Since", widget=forms.DateInput({"type": "date"}))
+    verb = forms.CharField(required=False, label=_("Verb contains"))
+    person = forms.CharField(required=False, label=_("Person"))
+    since = forms.DateField(required=False, label=_("Since"), widget=forms.DateInput({"type": "date"}))

@@ -16,6 +16,7 @@ from registry.enums import SERVED_STATUSES, ApprovalStatus, Status
 from registry.enums import STATUSES as SHOWN
 from registry.exceptions import InvalidInput
 from registry.models import Approval, AuditEvent, Channel, ChannelMove, Evidence, User
+from registry.words import gettext, ngettext
 
 # What each event leaves an approval as.
 AFTER: dict[str, ApprovalStatus] = {
@@ -80,11 +81,11 @@ def parse_moment(text: str) -> datetime:
         found = found.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidInput(
-            "Write a moment as 2026-03-31 or 2026-03-31T14:00:00Z.", code="bad_moment", field="at"
+            gettext("Write a moment as 2026-03-31 or 2026-03-31T14:00:00Z."), code="bad_moment", field="at"
         ) from error
     if found > timezone.now():
         raise InvalidInput(
-            "That moment has not come yet. Choose one in the past.", code="bad_moment", field="at"
+            gettext("That moment has not come yet. Choose one in the past."), code="bad_moment", field="at"
         )
     return found
 
@@ -127,19 +128,41 @@ def sentence_of(channel: Channel, then: Then) -> str:
     """The answer in words, for the page and for people who read JSON."""
     when = f"{then.at:%Y-%m-%d %H:%M} UTC"
     if then.move is None or then.state is None or then.approval is None:
-        return f"At {when} nothing was live in {channel.name} of {channel.model.model_id}."
-    approval, sha = then.approval, then.approval.revision.short_sha
-    decided = f"approved by {approval.approved_by.display_name} on {approval.approved_at:%Y-%m-%d}"
-    runs = f"{len(then.evidence)} run{'s' if len(then.evidence) != 1 else ''}"
-    if then.served:
-        return (
-            f"At {when} {channel.name} served {sha}, {decided} on the evidence of {runs}, moved there by "
-            f"{then.move.by.display_name}."
+        return gettext(
+            "At %(when)s nothing was live in %(channel)s of %(model_id)s.",
+            when=when,
+            channel=channel.name,
+            model_id=channel.model.model_id,
         )
-    by = f" by {then.state.by}" if then.state.by else ""
-    return (
-        f"At {when} {channel.name} pointed at {sha}, and nobody was served: its approval was {then.state.status}{by} on "
-        f"{then.state.since:%Y-%m-%d %H:%M} UTC. It had been {decided}."
+    approval, sha = then.approval, then.approval.revision.short_sha
+    decided = gettext(
+        "approved by %(approved_by)s on %(approved_at)s",
+        approved_by=approval.approved_by.display_name,
+        approved_at=f"{approval.approved_at:%Y-%m-%d}",
+    )
+    runs = ngettext("%(n)s run", "%(n)s runs", len(then.evidence))
+    if then.served:
+        return gettext(
+            "At %(when)s %(channel)s served %(sha)s, %(decided)s on the evidence of %(runs)s, moved "
+            "there by %(by)s.",
+            when=when,
+            channel=channel.name,
+            sha=sha,
+            decided=decided,
+            runs=runs,
+            by=then.move.by.display_name,
+        )
+    by = gettext(" by %(by)s", by=then.state.by) if then.state.by else ""
+    return gettext(
+        "At %(when)s %(channel)s pointed at %(sha)s, and nobody was served: its approval was "
+        "%(status)s%(by)s on %(since)s UTC. It had been %(decided)s.",
+        when=when,
+        channel=channel.name,
+        sha=sha,
+        status=then.state.status,
+        by=by,
+        since=f"{then.state.since:%Y-%m-%d %H:%M}",
+        decided=decided,
     )
 
 

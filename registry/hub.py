@@ -31,6 +31,7 @@ from huggingface_hub.utils import build_hf_headers
 
 from registry.exceptions import HubError, HubNotFound, HubUnreachable, InvalidInput
 from registry.inspection import names
+from registry.words import gettext
 
 CHUNK = 1024 * 1024
 COMMITS_READ = 2000  # of the default branch's history, to find out whether a commit belongs to it
@@ -81,7 +82,9 @@ class HubRevision:
         paths = {file.path for file in self.files}
         found = []
         if "config.json" not in paths:
-            found.append("The repository has no config.json, so nobody can tell which architecture it is.")
+            found.append(
+                gettext("The repository has no config.json, so nobody can tell which architecture it is.")
+            )
         if not paths & {
             "tokenizer.json",
             "tokenizer_config.json",
@@ -90,12 +93,16 @@ class HubRevision:
             "tokenizer.model",
         }:
             found.append(
-                "The repository has no tokenizer files; a model without its tokenizer gives random answers."
+                gettext(
+                    "The repository has no tokenizer files; a model without its tokenizer gives random answers."
+                )
             )
         if not any(path.endswith(".safetensors") for path in paths):
             found.append(
-                "The repository has no weights in safetensors. Pickled weights can run code, so they are not accepted; "
-                "ask the author for a safetensors conversion."
+                gettext(
+                    "The repository has no weights in safetensors. Pickled weights can run code, so they are not accepted; "
+                    "ask the author for a safetensors conversion."
+                )
             )
         return found
 
@@ -124,12 +131,16 @@ def check_model_id(model_id: str) -> str:
     """`org/name` in the Hub's own alphabet, at most 96 characters each. Raises InvalidInput with the cure."""
     if len(model_id) > 200:
         raise InvalidInput(
-            f"A model id has at most 193 characters; this has {len(model_id)}.", code="bad_model_id"
+            gettext("A model id has at most 193 characters; this has %(n)s.", n=len(model_id)),
+            code="bad_model_id",
         )
     if not _MODEL_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
         raise InvalidInput(
-            f"{model_id[:80]!r} is not a model id. Write it as org/name, for example acme/sentiment-vi-en: "
-            "letters, digits, '-', '_' and '.', no spaces and no '..'.",
+            gettext(
+                "%(model_id)r is not a model id. Write it as org/name, for example acme/sentiment-vi-en: "
+                "letters, digits, '-', '_' and '.', no spaces and no '..'.",
+                model_id=model_id[:80],
+            ),
             code="bad_model_id",
         )
     return model_id
@@ -140,8 +151,11 @@ def check_revision(revision: str) -> str:
     text = revision.strip() or "main"
     if re.fullmatch(r"[0-9A-Fa-f]{7,40}", text) and text != text.lower():
         raise InvalidInput(
-            "A commit SHA is written in lower case; the Hub would take this for a branch name. "
-            f"Did you mean {text.lower()}?",
+            gettext(
+                "A commit SHA is written in lower case; the Hub would take this for a branch name. Did you "
+                "mean %(text)s?",
+                text=text.lower(),
+            ),
             code="bad_revision",
         )
     if (
@@ -151,7 +165,11 @@ def check_revision(revision: str) -> str:
         or "//" in text
     ):
         raise InvalidInput(
-            f"{text[:60]!r} is not a revision. Give a branch or tag (for example main) or a 40-digit commit SHA.",
+            gettext(
+                "%(text)r is not a revision. Give a branch or tag (for example main) or a 40-digit commit "
+                "SHA.",
+                text=text[:60],
+            ),
             code="bad_revision",
         )
     return text
@@ -168,36 +186,68 @@ def _translated(model_id: str, revision: str) -> Iterator[None]:
         yield
     except RevisionNotFoundError as error:
         raise HubNotFound(
-            f"{model_id} has no revision {revision!r} on {where}. Check the branch, tag or commit on the model's page.",
+            gettext(
+                "%(model_id)s has no revision %(revision)r on %(where)s. Check the branch, tag or commit on "
+                "the model's page.",
+                model_id=model_id,
+                revision=revision,
+                where=where,
+            ),
             code="revision_not_found",
         ) from error
     except GatedRepoError as error:
         raise HubNotFound(
-            f"{model_id} is gated. Accept its terms on {where} with the account whose token Assay uses (HF_TOKEN).",
+            gettext(
+                "%(model_id)s is gated. Accept its terms on %(where)s with the account whose token Assay "
+                "uses (HF_TOKEN).",
+                model_id=model_id,
+                where=where,
+            ),
             code="gated",
         ) from error
     except RepositoryNotFoundError as error:
         raise HubNotFound(
-            f"There is no model {model_id} on {where}, or it is private and Assay's token may not see it. "
-            "Check the spelling.",
+            gettext(
+                "There is no model %(model_id)s on %(where)s, or it is private and Assay's token may not see "
+                "it. Check the spelling.",
+                model_id=model_id,
+                where=where,
+            ),
             code="model_not_found",
         ) from error
     except EntryNotFoundError as error:
         raise HubNotFound(
-            f"A file of {model_id}@{revision} is missing on {where}.", code="file_not_found"
+            gettext(
+                "A file of %(model_id)s@%(revision)s is missing on %(where)s.",
+                model_id=model_id,
+                revision=revision,
+                where=where,
+            ),
+            code="file_not_found",
         ) from error
     except HFValidationError as error:
-        raise InvalidInput(f"The Hub's client refuses this name: {error}", code="bad_model_id") from error
+        raise InvalidInput(
+            gettext("The Hub's client refuses this name: %(error)s", error=error), code="bad_model_id"
+        ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status == 429:
             raise HubUnreachable(
-                f"{where} says: too many requests. Try again in a few minutes.", code="hub_busy"
+                gettext("%(where)s says: too many requests. Try again in a few minutes.", where=where),
+                code="hub_busy",
             ) from error
-        raise HubUnreachable(f"{where} answered with the error {status}. Try again later.") from error
+        raise HubUnreachable(
+            gettext(
+                "%(where)s answered with the error %(status)s. Try again later.", where=where, status=status
+            )
+        ) from error
     except (httpx2.TimeoutException, httpx2.TransportError, OSError) as error:
         raise HubUnreachable(
-            f"{where} does not answer. Check the network of this server (setting HF_ENDPOINT), then try again."
+            gettext(
+                "%(where)s does not answer. Check the network of this server (setting HF_ENDPOINT), then try "
+                "again.",
+                where=where,
+            )
         ) from error
 
 
@@ -216,16 +266,31 @@ def resolve(model_id: str, requested_revision: str) -> HubRevision:
         )
     sha = info.sha or ""
     if not _COMMIT.fullmatch(sha):
-        raise HubError(f"The Hub did not say which commit {model_id}@{revision} is.", code="no_commit")
+        raise HubError(
+            gettext(
+                "The Hub did not say which commit %(model_id)s@%(revision)s is.",
+                model_id=model_id,
+                revision=revision,
+            ),
+            code="no_commit",
+        )
     if sha != commit:
         raise HubError(
-            f"Asked for commit {commit[:12]}, the Hub answered with {sha[:12]}: a branch may bear the name of a commit. "
-            "Nothing was taken.",
+            gettext(
+                "Asked for commit %(commit)s, the Hub answered with %(sha)s: a branch may bear the name of a "
+                "commit. Nothing was taken.",
+                commit=commit[:12],
+                sha=sha[:12],
+            ),
             code="wrong_commit",
         )
     if info.id != model_id:
         raise HubError(
-            f"{model_id} now answers as {info.id}: it was renamed or moved. Submit it under its new name.",
+            gettext(
+                "%(model_id)s now answers as %(id)s: it was renamed or moved. Submit it under its new name.",
+                model_id=model_id,
+                id=info.id,
+            ),
             code="renamed",
         )
     card: dict[str, Any] = info.card_data.to_dict() if info.card_data else {}
@@ -258,11 +323,23 @@ def _commit_of(model_id: str, revision: str) -> str:
     with _translated(model_id, revision):
         sha = _api().model_info(model_id, revision=revision, timeout=settings.HUB_TIMEOUT_S).sha or ""
     if not _COMMIT.fullmatch(sha):
-        raise HubError(f"The Hub did not say which commit {model_id}@{revision} is.", code="no_commit")
+        raise HubError(
+            gettext(
+                "The Hub did not say which commit %(model_id)s@%(revision)s is.",
+                model_id=model_id,
+                revision=revision,
+            ),
+            code="no_commit",
+        )
     if _SHORT_COMMIT.fullmatch(revision) and not sha.startswith(revision):
         raise HubError(
-            f"{revision!r} reads like the beginning of a commit, and the Hub answers with {sha[:12]}: it is the name of a "
-            "branch or tag that imitates a commit. Nothing was taken. Give the full 40 digits.",
+            gettext(
+                "%(revision)r reads like the beginning of a commit, and the Hub answers with %(sha)s: it is "
+                "the name of a branch or tag that imitates a commit. Nothing was taken. Give the full 40 "
+                "digits.",
+                revision=revision,
+                sha=sha[:12],
+            ),
             code="wrong_commit",
         )
     return sha
@@ -280,19 +357,32 @@ def _json(method: str, url: str, model_id: str, **sent: Any) -> tuple[Any, str |
         client.stream(method, url, headers=headers, **sent) as answer,
     ):
         if answer.status_code == 404:
-            raise HubNotFound(f"The Hub has no such list for {model_id}.", code="not_listed")
+            raise HubNotFound(
+                gettext("The Hub has no such list for %(model_id)s.", model_id=model_id), code="not_listed"
+            )
         if answer.status_code != 200:
-            raise HubUnreachable(f"The Hub answered {answer.status_code} about {model_id}. Try again later.")
+            raise HubUnreachable(
+                gettext(
+                    "The Hub answered %(status_code)s about %(model_id)s. Try again later.",
+                    status_code=answer.status_code,
+                    model_id=model_id,
+                )
+            )
         body = b""
         for chunk in answer.iter_bytes(CHUNK):
             body += chunk
             if len(body) > MAX_JSON_BYTES:
-                raise HubError(f"The Hub's answer about {model_id} does not end.", code="endless_answer")
+                raise HubError(
+                    gettext("The Hub's answer about %(model_id)s does not end.", model_id=model_id),
+                    code="endless_answer",
+                )
         following = answer.links.get("next", {}).get("url")
     try:
         value = json.loads(body)
     except ValueError as error:
-        raise HubError(f"The Hub's answer about {model_id} is not JSON.", code="bad_answer") from error
+        raise HubError(
+            gettext("The Hub's answer about %(model_id)s is not JSON.", model_id=model_id), code="bad_answer"
+        ) from error
     if following:
         following = str(httpx2.URL(url).join(following))
         if httpx2.URL(following).host != httpx2.URL(url).host:

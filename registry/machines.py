@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_noop as _
+
 from registry.enums import ApprovalStatus as A
 from registry.enums import JobState as J
 from registry.exceptions import Conflict
+from registry.words import gettext
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,13 @@ class Machine:
             return self.moves[state, action]
         except KeyError:
             raise Conflict(
-                f"This {self.name} is {state.replace('_', ' ')}, so it cannot be "
-                f"{PAST.get(action, action.replace('_', ' '))} any more. Reload the page to see what happened.",
+                gettext(
+                    "This %(object)s is %(state)s, so it cannot be %(done)s any more. Reload the page to see what "
+                    "happened.",
+                    object=gettext(self.name),
+                    state=gettext(state.replace("_", " ")),
+                    done=gettext(PAST.get(action, action.replace("_", " "))),
+                ),
                 code="wrong_state",
                 state=str(state),
                 action=str(action),
@@ -50,28 +58,36 @@ class Machine:
 
 
 PAST: dict[str, str] = {
-    "suspend": "suspended",
-    "resume": "resumed",
-    "revoke": "revoked",
-    "deprecate": "deprecated",
-    "retire": "retired",
-    "expire": "expired",
-    "claim": "started",
-    "succeed": "finished",
-    "fail": "failed",
-    "cancel": "cancelled",
-    "time_out": "timed out",
-    "requeue": "queued again",
-    "submit": "submitted",
-    "start_checks": "checked",
-    "pass_checks": "opened for review",
-    "fail_checks": "sent back",
-    "request_changes": "sent back",
-    "approve": "approved",
-    "reject": "rejected",
-    "withdraw": "withdrawn",
-    "supersede": "superseded",
+    "suspend": _("suspended"),
+    "resume": _("resumed"),
+    "revoke": _("revoked"),
+    "deprecate": _("deprecated"),
+    "retire": _("retired"),
+    "expire": _("expired"),
+    "claim": _("started"),
+    "succeed": _("finished"),
+    "fail": _("failed"),
+    "cancel": _("cancelled"),
+    "time_out": _("timed out"),
+    "requeue": _("queued again"),
+    "submit": _("submitted"),
+    "start_checks": _("checked"),
+    "pass_checks": _("opened for review"),
+    "fail_checks": _("sent back"),
+    "request_changes": _("sent back"),
+    "approve": _("approved"),
+    "reject": _("rejected"),
+    "withdraw": _("withdrawn"),
+    "supersede": _("superseded"),
 }
+
+# What machines and states are called in the sentence of a refusal.
+WORDS = (
+    _("approval"), _("job"), _("review request"), _("active"), _("deprecated"), _("suspended"), _("retired"), _("revoked"),
+    _("expired"), _("queued"), _("running"), _("succeeded"), _("failed"), _("cancelled"), _("timed out"), _("draft"),
+    _("submitted"), _("checks running"), _("in review"), _("changes requested"), _("approved"), _("rejected"), _("withdrawn"),
+    _("superseded"), _("start checks"), _("carried over"),
+)  # fmt: skip
 
 APPROVAL = Machine(
     name="approval",

@@ -23,6 +23,7 @@ from registry import context
 from registry.access import STAFF, Access, declared_access, rules
 from registry.actors import Actor
 from registry.models import Membership, Team, User
+from registry.words import gettext
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -53,11 +54,14 @@ def _unreadable(request: HttpRequest) -> HttpResponse | None:
         status, code, message = (
             400,
             "bad_request",
-            "The address contains a NUL character. Nothing has such a name.",
+            gettext("The address contains a NUL character. Nothing has such a name."),
         )
     elif int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
         status, code = 413, "too_large"
-        message = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Send less at once."
+        message = gettext(
+            "The request is larger than %(limit)s MiB. Send less at once.",
+            limit=MAX_BODY_BYTES // 2**20,
+        )
     else:
         return None
     if request.path_info.startswith("/api/"):
@@ -95,7 +99,7 @@ class AccessMiddleware:
     ) -> HttpResponseBase | None:
         table = declared_access(view) or third_party_access(request)
         if table is None:
-            return _refused(request, "This page declares no access rule, so nobody may open it.")
+            return _refused(request, gettext("This page declares no access rule, so nobody may open it."))
         rule = table.get(request.method or "")
         if rule is None:
             return _not_allowed(request, sorted(table), is_api=hasattr(view, "cls"))
@@ -119,7 +123,11 @@ def third_party_access(request: HttpRequest) -> Access | None:
 def _not_allowed(request: HttpRequest, verbs: list[str], *, is_api: bool) -> HttpResponse:
     answer = HttpResponseNotAllowed(verbs)
     if is_api:
-        message = f"This address does not answer {request.method}; it answers {', '.join(verbs)}."
+        message = gettext(
+            "This address does not answer %(method)s; it answers %(verbs)s.",
+            method=request.method,
+            verbs=", ".join(verbs),
+        )
         shape = {"error": {"code": "method_not_allowed", "message": message, "details": {}}}
         answer = HttpResponseNotAllowed(verbs, json.dumps(shape), content_type="application/json")
     return answer

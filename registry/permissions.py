@@ -8,30 +8,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.utils.translation import gettext_noop as _
+
 from registry.actors import Actor
 from registry.enums import Role, Scope
 from registry.exceptions import NotAllowed
+from registry.words import either, gettext, lowered
 
 
 class Action(StrEnum):
-    SUBMIT_MODEL = "submit a model"
-    ANSWER_REVIEW = "answer a review"
-    COMMENT_REVIEW = "comment on a review"
-    DECIDE_REVIEW = "decide a review"
-    MANAGE_TEMPLATES = "change checklist templates"
-    JUDGE_CODE = "audit the code of a model"
-    WAIVE_CODE_AUDIT = "waive a code audit"
-    ADD_GOLDEN_SET = "add a golden set"
-    RUN_MEASUREMENT = "run a benchmark or an evaluation"
-    CANCEL_JOB = "cancel a run"
-    MOVE_CHANNEL = "move a channel"
-    ROLL_BACK_CHANNEL = "roll a channel back"
-    SUSPEND_APPROVAL = "suspend an approval"
-    REVOKE_APPROVAL = "revoke an approval"
-    EDIT_POLICY = "edit a policy"
-    WAIVE = "waive a violation"
-    VERIFY_AUDIT = "verify the audit log"
-    EXPORT_RECORD = "export the record"
+    SUBMIT_MODEL = _("submit a model")
+    ANSWER_REVIEW = _("answer a review")
+    COMMENT_REVIEW = _("comment on a review")
+    DECIDE_REVIEW = _("decide a review")
+    MANAGE_TEMPLATES = _("change checklist templates")
+    JUDGE_CODE = _("audit the code of a model")
+    WAIVE_CODE_AUDIT = _("waive a code audit")
+    ADD_GOLDEN_SET = _("add a golden set")
+    RUN_MEASUREMENT = _("run a benchmark or an evaluation")
+    CANCEL_JOB = _("cancel a run")
+    MOVE_CHANNEL = _("move a channel")
+    ROLL_BACK_CHANNEL = _("roll a channel back")
+    SUSPEND_APPROVAL = _("suspend an approval")
+    REVOKE_APPROVAL = _("revoke an approval")
+    EDIT_POLICY = _("edit a policy")
+    WAIVE = _("waive a violation")
+    VERIFY_AUDIT = _("verify the audit log")
+    EXPORT_RECORD = _("export the record")
 
 
 @dataclass(frozen=True)
@@ -85,15 +88,23 @@ def check(actor: Actor, action: Action) -> None:
     """Raises NotAllowed with a sentence when roles or scopes do not allow `action`."""
     grant = GRANTS[action]
     if not actor.has_role(*grant.roles):
-        needed = " or ".join(sorted(role.label.lower() for role in grant.roles))
+        needed = either(sorted(lowered(role.label) for role in grant.roles))
         raise NotAllowed(
-            f"To {action} you need the role {needed} in this team. Ask an admin of the team.",
+            gettext(
+                "To %(action)s you need the role %(needed)s in this team. Ask an admin of the team.",
+                action=gettext(action),
+                needed=needed,
+            ),
             code="role_missing",
             action=str(action),
         )
     if not actor.has_scope(grant.scope):
         raise NotAllowed(
-            f"To {action} a token needs the scope `{grant.scope}`. Create one that has it under Tokens.",
+            gettext(
+                "To %(action)s a token needs the scope `%(scope)s`. Create one that has it under Tokens.",
+                action=gettext(action),
+                scope=grant.scope,
+            ),
             code="scope_missing",
             action=str(action),
         )

@@ -13,6 +13,7 @@ from registry.inspecting import Content
 from registry.inspection.findings import Severity
 from registry.inspection.licence import contradiction_with_base
 from registry.models import Approval, RegisteredModel
+from registry.words import gettext
 
 MAX_RESOLVED = 20  # repositories asked for at the Hub; a revision that leads to more is nobody's to approve
 
@@ -82,10 +83,20 @@ def open_edges(team_id: int, facts: dict[str, Any]) -> list[str]:
         where = f"{pin['path']} ({pin['key']})" if pin.get("key") else pin["path"]
         if not pin.get("commit_sha"):
             found.append(
-                f"{where} leads to {pin['repo']}, which could not be pinned to a commit. {pin.get('why', '')}".strip()
+                gettext(
+                    "%(where)s leads to %(repo)s, which could not be pinned to a commit. %(why)s",
+                    where=where,
+                    repo=pin["repo"],
+                    why=pin.get("why", ""),
+                ).strip()
             )
         elif not is_approved(team_id, pin["repo"], pin["commit_sha"]):
             found.append(
-                f"{where} leads to {pin['repo']}@{pin['commit_sha'][:7]}, which this team has not approved."
+                gettext(
+                    "%(where)s leads to %(repo)s@%(sha)s, which this team has not approved.",
+                    where=where,
+                    repo=pin["repo"],
+                    sha=pin["commit_sha"][:7],
+                )
             )
     return list(dict.fromkeys(found))

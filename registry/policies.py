@@ -7,29 +7,44 @@ from django.utils import timezone
 from registry.enums import ApprovalStatus
 from registry.exceptions import Conflict
 from registry.models import Approval, Channel
+from registry.words import both, gettext, lowered
 
 
 def check_channel_target(channel: Channel, approval: Approval) -> None:
     """An approval can go live when it is active, not expired, for this model, made for this channel's environment."""
     where = f"{approval.model.model_id}@{approval.revision.short_sha}"
     if approval.model_id != channel.model_id:
-        raise Conflict(f"{where} is another model's approval.", code="other_model")
+        raise Conflict(gettext("%(where)s is another model's approval.", where=where), code="other_model")
     if approval.status != ApprovalStatus.ACTIVE:
         raise Conflict(
-            f"{where} is {ApprovalStatus(approval.status).label.lower()}, and only an active approval can go live. "
-            "Choose another revision, or submit this one for a new review.",
+            gettext(
+                "%(where)s is %(status)s, and only an active approval can go live. Choose another revision, "
+                "or submit this one for a new review.",
+                where=where,
+                status=lowered(ApprovalStatus(approval.status).label),
+            ),
             code="not_active",
         )
     if approval.expires_at <= timezone.now():
-        raise Conflict(f"The approval of {where} has expired. Submit it for a new review.", code="expired")
+        raise Conflict(
+            gettext("The approval of %(where)s has expired. Submit it for a new review.", where=where),
+            code="expired",
+        )
     allowed = approval.allowed_environments or [approval.environment]
     if channel.name == "production" and "production" not in allowed:
         raise Conflict(
-            f"{where} was approved for {' and '.join(allowed)} only. Submit it for production first.",
+            gettext(
+                "%(where)s was approved for %(allowed)s only. Submit it for production first.",
+                where=where,
+                allowed=both(allowed),
+            ),
             code="wrong_environment",
         )
     if channel.current_id == approval.pk:
-        raise Conflict(f"{where} is already live in {channel.name}.", code="already_live")
+        raise Conflict(
+            gettext("%(where)s is already live in %(channel)s.", where=where, channel=channel.name),
+            code="already_live",
+        )
 
 
 def rollback_target(channel: Channel) -> Approval:
@@ -43,7 +58,10 @@ def rollback_target(channel: Channel) -> Approval:
         if alive and candidate.pk != channel.current_id:
             return candidate
     raise Conflict(
-        f"{channel.name} has no earlier revision that is still approved, so there is nothing to roll back to. "
-        "Approve an earlier revision again, then move the channel to it.",
+        gettext(
+            "%(channel)s has no earlier revision that is still approved, so there is nothing to roll "
+            "back to. Approve an earlier revision again, then move the channel to it.",
+            channel=channel.name,
+        ),
         code="nothing_to_roll_back_to",
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
+from django.utils.translation import gettext_noop as _
 
 from registry.actors import Actor
 from registry.exceptions import NotFound
 from registry.models import Approval, AuditEvent, Channel, Job, RegisteredModel, Revision, User
+from registry.words import gettext
 
 
 def models_of(actor: Actor) -> QuerySet[RegisteredModel]:
@@ -37,13 +39,24 @@ def events_of(actor: Actor) -> QuerySet[AuditEvent]:
 
 M = TypeVar("M", bound=Model)
 
+# What the rows are called in the sentence of `get_or_404`.
+NOUNS = (
+    _("registered model"), _("revision"), _("approval"), _("channel"), _("job"), _("golden set"), _("review request"),
+    _("policy version"), _("waiver"), _("checklist template"), _("template version"), _("api token"), _("code waiver"),
+)  # fmt: skip
+
 
 def get_or_404(rows: QuerySet[M], **lookup: object) -> M:
     """The one row. Raises NotFound with the same words whether it is missing or another team's."""
     found = rows.filter(**lookup).first()
     if found is None:
         name = str(rows.model._meta.verbose_name)
-        raise NotFound(f"There is no such {name} in your team. Check the address, or switch the team.")
+        raise NotFound(
+            gettext(
+                "There is no such %(name)s in your team. Check the address, or switch the team.",
+                name=gettext(name),
+            )
+        )
     return found
 
 
@@ -52,7 +65,11 @@ def model_by_id(actor: Actor, model_id: str) -> RegisteredModel:
     model = models_of(actor).filter(model_id=model_id).first()
     if model is None:
         raise NotFound(
-            f"{model_id} is not registered in the team {actor.in_team.name}. Submit it for review first.",
+            gettext(
+                "%(model_id)s is not registered in the team %(team)s. Submit it for review first.",
+                model_id=model_id,
+                team=actor.in_team.name,
+            ),
             code="model_unknown",
             model_id=model_id,
         )

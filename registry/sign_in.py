@@ -17,6 +17,7 @@ from django.shortcuts import render
 
 from registry import audit
 from registry.canonical import sha256_text
+from registry.words import gettext
 
 
 def _trusted(address: str) -> bool:
@@ -48,9 +49,10 @@ class Attempts(AxesDatabaseHandler):  # type: ignore[misc]
 
 def refused(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
-    reason = (
-        f"Too many sign-ins failed from here, so none is tried for {seconds // 60} minutes. "
-        "Wait, then try again; an admin of your team can set a new password."
+    reason = gettext(
+        "Too many sign-ins failed from here, so none is tried for %(minutes)s minutes. Wait, then "
+        "try again; an admin of your team can set a new password.",
+        minutes=seconds // 60,
     )
     answer = render(request, "400.html", {"reason": reason}, status=429)
     answer["Retry-After"] = str(seconds)

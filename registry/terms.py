@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registry.exceptions import NotAllowed
 from registry.models import Approval
+from registry.words import gettext
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,31 @@ def check_use(approval: Approval, use: Use) -> None:
     """Raises NotAllowed with the first term that is not met, its code, and what would be allowed."""
     where = f"{approval.model.model_id}@{approval.revision.short_sha}"
     asked = (
-        ("environment", use.environment, environments_of(approval), "not_for_environment", "the environment"),
-        ("use_case", use.use_case, use_cases_of(approval), "not_for_use_case", "the use case"),
-        ("data_class", use.data_class, data_classes_of(approval), "not_for_data_class", "data of the class"),
+        (
+            "environment",
+            use.environment,
+            environments_of(approval),
+            "not_for_environment",
+            gettext("the environment"),
+        ),
+        ("use_case", use.use_case, use_cases_of(approval), "not_for_use_case", gettext("the use case")),
+        (
+            "data_class",
+            use.data_class,
+            data_classes_of(approval),
+            "not_for_data_class",
+            gettext("data of the class"),
+        ),
     )
     for name, wanted, allowed, code, words in asked:
         if wanted and wanted not in allowed:
             known = ", ".join(allowed) or "none"
             raise NotAllowed(
-                f"{where} may not be used for {words} {wanted[:60]!r}. Its approval allows: {known}. "
-                "Submit it for review with that in the request.",
+                gettext(
+                    "%(where)s may not be used for %(words)s %(wanted)r. Its approval allows: %(known)s. Submit "
+                    "it for review with that in the request.",
+                    where=where, words=words, wanted=wanted[:60], known=known,
+                ),
                 code=code, field=name, asked=wanted[:60], allowed=allowed, approval=approval.pk,
             )  # fmt: skip
 

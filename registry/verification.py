@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from registry import audit, checkpoints
 from registry.checkpoints import CHAINS, Note
+from registry.words import gettext
 
 # The page reads the newest part of each file; the command reads all.
 NEWEST = 256 * 1024
@@ -32,9 +33,11 @@ def verify_chain(chain: str) -> audit.Verification:
 def _problem(chain: str, notes: list[Note], length: int) -> str:
     sizes = sorted({note.size for note in notes})
     if sizes and sizes[-1] > length:
-        return (
-            f"A signed checkpoint has seen {sizes[-1]} events, and there are {length}: the end was cut off, or an older "
-            "copy of the database was put in its place."
+        return gettext(
+            "A signed checkpoint has seen %(seen)s events, and there are %(length)s: the end was cut "
+            "off, or an older copy of the database was put in its place.",
+            seen=sizes[-1],
+            length=length,
         )
     roots: dict[int, str] = {}
     for start in range(0, len(sizes), 500):
@@ -42,7 +45,8 @@ def _problem(chain: str, notes: list[Note], length: int) -> str:
         roots |= {seq: bytes(value).hex() for seq, value in rows}
     for note in sorted(notes, key=lambda n: n.size):
         if roots.get(note.size) != note.root:
-            return (
-                f"Event {note.size} or one before it was rewritten: a signed checkpoint knows it otherwise."
+            return gettext(
+                "Event %(size)s or one before it was rewritten: a signed checkpoint knows it otherwise.",
+                size=note.size,
             )
     return ""

@@ -14,12 +14,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from registry import audit, checkpoints, dsse, signing
 from registry.actors import Actor
 from registry.exceptions import NotConfigured, NotFound
 from registry.models import Approval, AuditEvent, Evidence, RevisionFile
+from registry.words import gettext
 from reviews.models import Answer, Attestation, ReviewRequest, Vote
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ def attest(actor: Actor | None, request: ReviewRequest) -> Attestation | None:
     except NotConfigured as error:
         logger.warning("the approval %s is not attested: %s", request.approval.pk, error.message)
         return None
-    return write_attestation(actor, request.approval)
+    with translation.override("en"):  # what is signed does not depend on who was looking
+        return write_attestation(actor, request.approval)
 
 
 @transaction.atomic
@@ -77,8 +79,10 @@ def attestation_of(approval: Approval) -> Attestation:
     found = Attestation.objects.filter(approval=approval).first()
     if found is None:
         raise NotFound(
-            "This approval was given while the installation had no signing key. Its operator sets ASSAY_SIGNING_KEY and runs "
-            "`manage.py attest`.",
+            gettext(
+                "This approval was given while the installation had no signing key. Its operator sets "
+                "ASSAY_SIGNING_KEY and runs `manage.py attest`."
+            ),
             code="not_attested",
         )
     return found
@@ -89,8 +93,10 @@ def bundle_of(approval: Approval) -> str:
     found = attestation_of(approval).files_bundle
     if not found:
         raise NotFound(
-            "The files of this approval were not signed for model-signing: the installation had no key for that. Its "
-            "operator sets ASSAY_MODEL_SIGNING_KEY for approvals to come.",
+            gettext(
+                "The files of this approval were not signed for model-signing: the installation had no key "
+                "for that. Its operator sets ASSAY_MODEL_SIGNING_KEY for approvals to come."
+            ),
             code="not_attested",
         )
     return found

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from registry.enums import ApprovalStatus
 from registry.models import Approval, Revision
+from registry.words import gettext
 from reviews import delta
 from reviews.code_audits.sources import Row, difference
 
@@ -66,8 +67,10 @@ def changes_between(before: Revision | None, after: Revision) -> dict[str, Any] 
     return {
         "before": before,
         "after": after,
-        "classes": [{"name": CLASS_NAMES[name], "why": ", ".join(why[:5]), "more": max(0, len(why) - 5)}
-                    for name, why in classes.items()],
+        "classes": [
+            {"name": CLASS_NAMES[name], "why": ", ".join(map(gettext, why[:5])), "more": max(0, len(why) - 5)}
+            for name, why in classes.items()
+        ],
         "same": [name for key, name in CLASS_NAMES.items() if key not in classes],
         "card": card,
         "card_cut": cut,

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from django.utils.translation import gettext_noop as _
+
 from registry.inspection.tokenizer import TOKENIZER_FILES
 from registry.models import Revision
 from registry.remote_code import is_code
+from registry.words import gettext
 from reviews.checklists.template import KINDS
 
 CLASSES = tuple(kind for kind in KINDS if kind != "run")
@@ -94,11 +97,11 @@ def classify(before: Side, after: Side) -> dict[str, list[str]]:
         for name in {*classes, *(_UNKNOWN if path in quarantined else ())}:
             found[name].append(path)
     for name, what, differs in (
-        ("licence", "the licence as it was read", before.licence != after.licence),
-        ("labels", "the label mapping", before.labels != after.labels),
-        ("config", "the configuration as it was read", _rest(before.config) != _rest(after.config)),
-        ("tokenizer", "the tokenizer's facts", before.tokenizer != after.tokenizer),
-        ("code", "the code's digest", before.code != after.code),
+        ("licence", _("the licence as it was read"), before.licence != after.licence),
+        ("labels", _("the label mapping"), before.labels != after.labels),
+        ("config", _("the configuration as it was read"), _rest(before.config) != _rest(after.config)),
+        ("tokenizer", _("the tokenizer's facts"), before.tokenizer != after.tokenizer),
+        ("code", _("the code's digest"), before.code != after.code),
     ):
         if differs and not found[name]:
             found[name].append(what)
@@ -126,11 +129,11 @@ def as_data(classes: Mapping[str, list[str]]) -> list[dict[str, Any]]:
 def asked_again(item: Mapping[str, Any], earlier: Mapping[str, Any] | None, changed: Iterable[str]) -> str:
     """Why an item is asked again, in a few words; empty when its answer may be carried over."""
     if earlier is None:
-        return "it was not asked then"
+        return gettext("it was not asked then")
     if dict(item) != dict(earlier):
-        return "it is asked in other words now"
+        return gettext("it is asked in other words now")
     rests_on = item.get("rests_on", KINDS)  # an item that does not say rests on everything
     if "run" in rests_on:
-        return "it rests on measurements of this commit"
+        return gettext("it rests on measurements of this commit")
     hit = [name for name in rests_on if name in set(changed)]
-    return f"it rests on what changed: {', '.join(hit)}" if hit else ""
+    return gettext("it rests on what changed: %(hit)s", hit=", ".join(hit)) if hit else ""

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from registry.canonical import sha256_json
 from reviews.enums import DataClass, Environment, FileMark, Verdict
+from reviews.policies.gate import in_words
 
 
 class SubmitForm(forms.Form):
@@ -129,26 +130,30 @@ class DecisionForm(forms.Form):
 
 
 class WaiverForm(forms.Form):
-    rule = forms.ChoiceField(label="Violation")
+    rule = forms.ChoiceField(label=_("Violation"))
     reason = forms.CharField(
-        max_length=2000, label="Justification", widget=forms.Textarea({"rows": 3}),
-        help_text="Why the risk is acceptable for this time. Shown on the revision and kept for good.",
+        max_length=2000, label=_("Justification"), widget=forms.Textarea({"rows": 3}),
+        help_text=_("Why the risk is acceptable for this time. Shown on the revision and kept for good."),
     )  # fmt: skip
-    owner = forms.CharField(max_length=150, help_text="User name of who answers for the risk.")
+    owner = forms.CharField(
+        max_length=150, label=_("Owner"), help_text=_("User name of who answers for the risk.")
+    )
     days = forms.IntegerField(
-        min_value=1, max_value=366, initial=30, label="For how many days",
-        help_text="Then the violation is back by itself.",
+        min_value=1, max_value=366, initial=30, label=_("For how many days"),
+        help_text=_("Then the violation is back by itself."),
     )  # fmt: skip
 
     def choose_among(self, outcomes: list[Any]) -> None:
         field = self.fields["rule"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [(outcome.key, f"{outcome.rule.title} ({outcome.policy})") for outcome in outcomes]
+        field.choices = [
+            (outcome.key, f"{in_words(outcome.rule.title)} ({outcome.policy})") for outcome in outcomes
+        ]
 
 
 class PolicyForm(forms.Form):
     source = forms.CharField(
-        max_length=40_000, label="Rules (YAML)", strip=False,
+        max_length=40_000, label=_("Rules (YAML)"), strip=False,
         widget=forms.Textarea({"rows": 28, "class": "mono", "spellcheck": "false", "autocomplete": "off", "wrap": "off"}),
     )  # fmt: skip
     seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
@@ -160,18 +165,22 @@ class FileVerdictForm(forms.Form):
     seen = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
     verdict = forms.ChoiceField(choices=FileMark.choices, widget=forms.HiddenInput)
     reason = forms.CharField(
-        max_length=2000, required=False, label="Reason", widget=forms.Textarea({"rows": 2, "data-reason": ""}),
-        help_text="Needed when it failed; a word on what you looked at helps the next auditor.",
+        max_length=2000, required=False, label=_("Reason"), widget=forms.Textarea({"rows": 2, "data-reason": ""}),
+        help_text=_("Needed when it failed; a word on what you looked at helps the next auditor."),
     )  # fmt: skip
 
 
 class CodeWaiverForm(forms.Form):
-    reason = forms.CharField(max_length=2000, widget=forms.Textarea({"rows": 2}), label="Why it cannot wait")
+    reason = forms.CharField(
+        max_length=2000, widget=forms.Textarea({"rows": 2}), label=_("Why it cannot wait")
+    )
     owner = forms.CharField(
-        max_length=150, label="Who answers for it", help_text="A username of your team, not the submitter."
+        max_length=150,
+        label=_("Who answers for it"),
+        help_text=_("A username of your team, not the submitter."),
     )
     until = forms.DateField(
-        label="Until",
+        label=_("Until"),
         widget=forms.DateInput({"type": "date"}),
-        help_text="At most 90 days; then the code waits again.",
+        help_text=_("At most 90 days; then the code waits again."),
     )

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from registry.enums import ApprovalStatus
 from registry.models import Approval
+from registry.words import gettext
 from reviews.enums import DataClass, Environment
 from reviews.models import ReviewRequest
 
@@ -64,7 +65,15 @@ class RecordForm(forms.Form):
             others.exclude(revision=review.revision_id).select_related("revision").order_by("-approved_at")
         )
         choices = [
-            (str(a.pk), f"{a.revision.short_sha}, approved for {a.environment} on {a.approved_at:%Y-%m-%d}")
+            (
+                str(a.pk),
+                gettext(
+                    "%(revision)s, approved for %(environment)s on %(approved_at)s",
+                    revision=a.revision.short_sha,
+                    environment=a.environment,
+                    approved_at=f"{a.approved_at:%Y-%m-%d}",
+                ),
+            )
             for a in others[:20]
         ]
         target = self.fields["rollback_approval"]

@@ -14,9 +14,11 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext_noop as _
 
 from registry.exceptions import InvalidInput
 from registry.models import Approval
+from registry.words import gettext
 from reviews.enums import DataClass, Environment
 from reviews.models import ReviewRequest
 from reviews.tiers import Tier
@@ -35,6 +37,12 @@ TEXTS = {
 FIELDS = (
     "allowed_environments", "use_cases", "data_classes", "expires_at", "review_by", "monitoring", "rollback_approval",
     *TEXTS,
+)  # fmt: skip
+
+# What the fields are called in sentences.
+WORDS = (
+    _("conditions"), _("rollback target"), _("fallback"), _("data policy"), _("owner"), _("allowed environments"),
+    _("data classes"),
 )  # fmt: skip
 
 
@@ -76,7 +84,11 @@ def check_record(request: ReviewRequest, given: Mapping[str, Any]) -> dict[str, 
     unknown = sorted(set(given) - set(FIELDS))
     if unknown:
         raise InvalidInput(
-            f"The decision record has no field {unknown[0][:40]!r}. It has: {', '.join(FIELDS)}.",
+            gettext(
+                "The decision record has no field %(name)r. It has: %(fields)s.",
+                name=unknown[0][:40],
+                fields=", ".join(FIELDS),
+            ),
             field="record",
         )
     found: dict[str, Any] = {}
@@ -89,25 +101,40 @@ def check_record(request: ReviewRequest, given: Mapping[str, Any]) -> dict[str, 
         else:
             found[name] = _READERS[name](request, value)
     if not found.get("owner", request.owner):
-        raise InvalidInput("Name who answers for the model in use.", field="owner")
+        raise InvalidInput(gettext("Name who answers for the model in use."), field="owner")
     return found
 
 
 def _text(name: str, value: Any) -> str:
     text = str(value or "").replace("\0", "").strip()
     if len(text) > TEXTS[name]:
-        words = name.replace("_", " ").capitalize()
-        raise InvalidInput(f"{words} has at most {TEXTS[name]:,} characters.", code="too_long", field=name)
+        words = gettext(name.replace("_", " ")).capitalize()
+        raise InvalidInput(
+            gettext("%(words)s has at most %(limit)s characters.", words=words, limit=f"{TEXTS[name]:,}"),
+            code="too_long",
+            field=name,
+        )
     return text
 
 
 def _choices(name: str, value: Any, known: list[str]) -> list[str]:
     wanted = list(value) if isinstance(value, list | tuple) else []
-    words = name.replace("_", " ")
+    words = gettext(name.replace("_", " "))
     if not wanted:
-        raise InvalidInput(f"Choose at least one of the {words}: {', '.join(known)}.", field=name)
+        raise InvalidInput(
+            gettext("Choose at least one of the %(words)s: %(known)s.", words=words, known=", ".join(known)),
+            field=name,
+        )
     if bad := [item for item in wanted if item not in known]:
-        raise InvalidInput(f"{str(bad[0])[:40]!r} is none of the {words}: {', '.join(known)}.", field=name)
+        raise InvalidInput(
+            gettext(
+                "%(value)r is none of the %(words)s: %(known)s.",
+                value=str(bad[0])[:40],
+                words=words,
+                known=", ".join(known),
+            ),
+            field=name,
+        )
     return [item for item in known if item in wanted]
 
 
@@ -121,16 +148,19 @@ def _use_cases(request: ReviewRequest, value: Any) -> list[dict[str, str]]:
     found = [{"slug": str(slug).strip().lower(), "text": str(text).strip()[:300]} for slug, text in rows]
     if not found or len(found) > 20:
         raise InvalidInput(
-            "Name 1 to 20 use cases, one a line: `short-name: what it decides`.", field="use_cases"
+            gettext("Name 1 to 20 use cases, one a line: `short-name: what it decides`."), field="use_cases"
         )
     for row in found:
         if not _SLUG.match(row["slug"]):
             raise InvalidInput(
-                f"{row['slug'][:40]!r} is no short name: use small letters, digits and hyphens, then a colon and words.",
+                gettext(
+                    "%(name)r is no short name: use small letters, digits and hyphens, then a colon and words.",
+                    name=row["slug"][:40],
+                ),
                 field="use_cases",
             )
     if len({row["slug"] for row in found}) != len(found):
-        raise InvalidInput("A use case is named twice.", field="use_cases")
+        raise InvalidInput(gettext("A use case is named twice."), field="use_cases")
     return found
 
 
@@ -146,15 +176,19 @@ def _monitoring(request: ReviewRequest, value: Any) -> list[dict[str, Any]]:
         ]
     )
     if len(lines) > 20:
-        raise InvalidInput("Name at most 20 metrics.", field="monitoring")
+        raise InvalidInput(gettext("Name at most 20 metrics."), field="monitoring")
     found = []
     for line in lines:
         match = _RULE.match(line)
         number = float(match[3].replace(",", ".")) if match else math.nan
         if not match or not math.isfinite(number):
             raise InvalidInput(
-                f"{line.strip()[:60]!r} is no threshold. Write one a line: a metric, one of {' '.join(OPERATORS)}, a number; "
-                "for example `accuracy >= 0.9`.",
+                gettext(
+                    "%(line)r is no threshold. Write one a line: a metric, one of %(operators)s, a number; for "
+                    "example `accuracy >= 0.9`.",
+                    line=line.strip()[:60],
+                    operators=" ".join(OPERATORS),
+                ),
                 field="monitoring",
             )
         found.append({"metric": match[1].strip(), "op": match[2], "threshold": number})
@@ -171,8 +205,11 @@ def _day(name: str, value: Any) -> date | None:
     try:
         return date.fromisoformat(str(value)[:10])
     except ValueError:
-        words = {"expires_at": "The end of the approval", "review_by": "The day of the next review"}[name]
-        raise InvalidInput(f"{words} is a date like 2027-01-31.", field=name) from None
+        words = {
+            "expires_at": gettext("The end of the approval"),
+            "review_by": gettext("The day of the next review"),
+        }[name]
+        raise InvalidInput(gettext("%(words)s is a date like 2027-01-31.", words=words), field=name) from None
 
 
 def _expiry(request: ReviewRequest, value: Any) -> datetime:
@@ -180,7 +217,11 @@ def _expiry(request: ReviewRequest, value: Any) -> datetime:
     if day is None or not today < day <= today + timedelta(days=MAX_DAYS):
         last = today + timedelta(days=MAX_DAYS)
         raise InvalidInput(
-            f"An approval ends on a day after today and not later than {last}: nothing is approved for ever.",
+            gettext(
+                "An approval ends on a day after today and not later than %(last)s: nothing is approved for "
+                "ever.",
+                last=last,
+            ),
             field="expires_at",
         )
     return _end_of(day)
@@ -189,7 +230,7 @@ def _expiry(request: ReviewRequest, value: Any) -> datetime:
 def _review_by(request: ReviewRequest, value: Any) -> date | None:
     day = _day("review_by", value)
     if day is not None and day <= timezone.now().date():
-        raise InvalidInput("The day of the next review lies in the future.", field="review_by")
+        raise InvalidInput(gettext("The day of the next review lies in the future."), field="review_by")
     return day
 
 
@@ -201,10 +242,14 @@ def _rollback(request: ReviewRequest, value: Any) -> Approval | None:
         Approval.objects.filter(model=request.model_id, pk=int(pk)).first() if str(pk).isdecimal() else None
     )
     if found is None:
-        raise InvalidInput("The rollback target is an approval of this model.", field="rollback_approval")
+        raise InvalidInput(
+            gettext("The rollback target is an approval of this model."), field="rollback_approval"
+        )
     if found.revision_id == request.revision_id:
         raise InvalidInput(
-            "A revision cannot be its own rollback target. Choose an earlier one, or name the fallback.",
+            gettext(
+                "A revision cannot be its own rollback target. Choose an earlier one, or name the fallback."
+            ),
             field="rollback_approval",
         )
     return found
@@ -231,10 +276,14 @@ def missing_terms(request: ReviewRequest) -> list[str]:
     """What an approval cannot be written without; empty when the record is whole."""
     found = []
     if not request.allowed_environments or not request.data_classes or not request.use_cases:
-        found.append("The decision record does not say where, for what and on which data it may be used.")
+        found.append(
+            gettext("The decision record does not say where, for what and on which data it may be used.")
+        )
     if request.expires_at is None or request.expires_at <= timezone.now():
-        found.append("The decision record does not say when the approval ends.")
+        found.append(gettext("The decision record does not say when the approval ends."))
     rollback = request.rollback_approval
     if rollback is not None and (rollback.status != "active" or rollback.expires_at <= timezone.now()):
-        found.append("The rollback target of the decision record is not approved any more. Choose another.")
+        found.append(
+            gettext("The rollback target of the decision record is not approved any more. Choose another.")
+        )
     return found

@@ -16,6 +16,7 @@ from registry.enums import Role
 from registry.exceptions import Conflict, NotAllowed
 from registry.inspection.licence import look_up
 from registry.models import Membership, Revision
+from registry.words import both, gettext, ngettext
 from reviews import code_audits
 from reviews.enums import APPROVALS
 from reviews.models import ReviewRequest, Vote
@@ -95,7 +96,13 @@ class Tally:
 
     @property
     def words(self) -> str:
-        return f"{self.given} of {self.needed} vote{'' if self.needed == 1 else 's'}"
+        return ngettext(
+            "%(given)s of %(needed)s vote",
+            "%(given)s of %(needed)s votes",
+            self.needed,
+            given=self.given,
+            needed=self.needed,
+        )
 
 
 def tally(request: ReviewRequest, digest: str = "") -> Tally:
@@ -148,11 +155,21 @@ def missing_votes(request: ReviewRequest) -> list[str]:
     counted = tally(request)
     if counted.is_met:
         return []
-    open_seats = [seat.title for seat, vote in counted.seats if vote is None]
-    found = [f"{counted.words}: still needed, {' and '.join(open_seats)}."]
+    open_seats = [gettext(seat.title) for seat, vote in counted.seats if vote is None]
+    found = [
+        gettext(
+            "%(words)s: still needed, %(seats)s.",
+            words=counted.words,
+            seats=both(open_seats),
+        )
+    ]
     if counted.stale:
         names = ", ".join(vote.reviewer.display_name for vote in counted.stale)
-        found.append(f"Something changed after these people voted, so they must look again: {names}.")
+        found.append(
+            gettext(
+                "Something changed after these people voted, so they must look again: %(names)s.", names=names
+            )
+        )
     return found
 
 
@@ -162,14 +179,14 @@ def missing_votes(request: ReviewRequest) -> list[str]:
 def barred_from_approving(request: ReviewRequest) -> dict[int, str]:
     """{user id: why}: the submitter, whoever last edited the submission, and the auditors of its code."""
     barred = {
-        pk: "You audited code of this revision, so somebody else must vote to approve it."
+        pk: gettext("You audited code of this revision, so somebody else must vote to approve it.")
         for pk in (code_audits.auditors_of(request.revision) if request.revision else ())
     }
     if request.edited_by_id:
-        barred[request.edited_by_id] = (
+        barred[request.edited_by_id] = gettext(
             "You were the last to edit this submission, so somebody else must approve it."
         )
-    barred[request.submitted_by_id] = "You submitted this model, so somebody else must approve it."
+    barred[request.submitted_by_id] = gettext("You submitted this model, so somebody else must approve it.")
     return barred
 
 
@@ -183,9 +200,13 @@ def check_has_seat(actor: Actor, request: ReviewRequest) -> None:
     """Raises NotAllowed when no vote of this person's roles is asked for."""
     seats = seats_of(request)
     if not any(actor.has_role(*seat.roles) for seat in seats):
-        wanted = " and ".join(dict.fromkeys(seat.title for seat in seats))
+        wanted = both(dict.fromkeys(gettext(seat.title) for seat in seats))
         raise NotAllowed(
-            f"This review asks for the vote of {wanted}, and you are neither. Ask an admin of the team for the role.",
+            gettext(
+                "This review asks for the vote of %(wanted)s, and you are neither. Ask an admin of the team "
+                "for the role.",
+                wanted=wanted,
+            ),
             code="role_missing",
         )
 
@@ -193,7 +214,7 @@ def check_has_seat(actor: Actor, request: ReviewRequest) -> None:
 def check_not_repeated(actor: Actor, request: ReviewRequest, digest: str) -> None:
     if request.votes.filter(round=request.round, reviewer=actor.user, content_sha256=digest).exists():
         raise Conflict(
-            "You have voted on exactly this already. Your vote counts until something changes.",
+            gettext("You have voted on exactly this already. Your vote counts until something changes."),
             code="already_voted",
         )
 
@@ -201,9 +222,12 @@ def check_not_repeated(actor: Actor, request: ReviewRequest, digest: str) -> Non
 def status_of(vote: Vote, request: ReviewRequest) -> str:
     """How a vote stands now, in words."""
     if vote.round != request.round:
-        return f"from round {vote.round}, does not count any more"
+        return gettext("from round %(round)s, does not count any more", round=vote.round)
     if vote.content_sha256 != request.content_sha256 and vote.decision in APPROVALS:
-        return f"stale: something changed since, {vote.reviewer.display_name} must look again"
+        return gettext(
+            "stale: something changed since, %(reviewer)s must look again",
+            reviewer=vote.reviewer.display_name,
+        )
     return ""
 
 

@@ -14,6 +14,7 @@ from registry.canonical import sha256_json
 from registry.exceptions import Conflict, InvalidInput
 from registry.models import Revision
 from registry.permissions import Action, check
+from registry.words import both, gettext, ngettext
 
 MAX_BYTES = 5 * 1024 * 1024
 MAX_ROWS = 20_000
@@ -25,19 +26,22 @@ def read_csv(data: bytes) -> list[tuple[str, str]]:
     """(text, label) rows. Raises InvalidInput that names the line and the cure."""
     if len(data) > MAX_BYTES:
         raise InvalidInput(
-            "A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large"
+            gettext("A golden set has at most 5 MB. Split it, or keep the telling examples."),
+            code="too_large",
         )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise InvalidInput(
-            f"The file is not UTF-8 (line {line}). Save it as CSV UTF-8 and upload it again.",
+            gettext(
+                "The file is not UTF-8 (line %(line)s). Save it as CSV UTF-8 and upload it again.", line=line
+            ),
             code="wrong_encoding",
             line=line,
         ) from error
     if "\x00" in text:
-        raise InvalidInput("The file contains NUL characters; it is not a CSV file.", code="not_csv")
+        raise InvalidInput(gettext("The file contains NUL characters; it is not a CSV file."), code="not_csv")
     csv.field_size_limit(MAX_TEXT * 4)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -45,13 +49,17 @@ def read_csv(data: bytes) -> list[tuple[str, str]]:
         missing = [name for name in COLUMNS if name not in header]
         if missing:
             raise InvalidInput(
-                f"The first line must name the columns text and label; {' and '.join(missing)} "
-                f"{'is' if len(missing) == 1 else 'are'} missing.",
+                ngettext(
+                    "The first line must name the columns text and label; %(missing)s is missing.",
+                    "The first line must name the columns text and label; %(missing)s are missing.",
+                    len(missing),
+                    missing=both(missing),
+                ),
                 code="missing_columns",
                 missing=missing,
             )
         if len(set(header)) != len(header):
-            raise InvalidInput("A column is named twice in the first line.", code="duplicate_column")
+            raise InvalidInput(gettext("A column is named twice in the first line."), code="duplicate_column")
         reader.fieldnames = header
         rows = [
             _row(reader.line_num, row)
@@ -60,13 +68,20 @@ def read_csv(data: bytes) -> list[tuple[str, str]]:
         ]
     except csv.Error as error:
         raise InvalidInput(
-            f"Line {reader.line_num} is not CSV: {error}.", code="not_csv", line=reader.line_num
+            gettext("Line %(line_num)s is not CSV: %(error)s.", line_num=reader.line_num, error=error),
+            code="not_csv",
+            line=reader.line_num,
         ) from error
     if not rows:
-        raise InvalidInput("The file has no examples below its first line.", code="no_rows")
+        raise InvalidInput(gettext("The file has no examples below its first line."), code="no_rows")
     if len(rows) > MAX_ROWS:
         raise InvalidInput(
-            f"A golden set has at most {MAX_ROWS} examples; this has {len(rows)}.", code="too_many_rows"
+            gettext(
+                "A golden set has at most %(max_rows)s examples; this has %(rows)s.",
+                max_rows=MAX_ROWS,
+                rows=len(rows),
+            ),
+            code="too_many_rows",
         )
     return rows
 
@@ -76,11 +91,17 @@ def _row(line: int, row: dict[str, str | None]) -> tuple[str, str]:
     if not text or not label:
         empty = "text" if not text else "label"
         raise InvalidInput(
-            f"Line {line} has no {empty}. Fill it in, or remove the line.", code="empty_cell", line=line
+            gettext(
+                "Line %(line)s has no %(empty)s. Fill it in, or remove the line.", line=line, empty=empty
+            ),
+            code="empty_cell",
+            line=line,
         )
     if len(text) > MAX_TEXT or len(label) > 200:
         raise InvalidInput(
-            f"Line {line} is too long (20,000 characters a text, 200 a label).", code="too_long", line=line
+            gettext("Line %(line)s is too long (20,000 characters a text, 200 a label).", line=line),
+            code="too_long",
+            line=line,
         )
     return text, label
 
@@ -92,7 +113,7 @@ def create_golden_set(*, actor: Actor, model_id: str, name: str, data: bytes) ->
     title = name.strip()
     if not 1 <= len(title) <= 80:
         raise InvalidInput(
-            "Give the golden set a name of 1 to 80 characters.", code="name_missing", field="name"
+            gettext("Give the golden set a name of 1 to 80 characters."), code="name_missing", field="name"
         )
     rows = read_csv(data)
     labels = sorted({label for _, label in rows})
@@ -106,7 +127,12 @@ def create_golden_set(*, actor: Actor, model_id: str, name: str, data: bytes) ->
                 )  # fmt: skip
         except IntegrityError as error:
             raise Conflict(
-                f"{model_id} already has a golden set named {title}. Sets never change: give the new one another name.",
+                gettext(
+                    "%(model_id)s already has a golden set named %(title)s. Sets never change: give the new one "
+                    "another name.",
+                    model_id=model_id,
+                    title=title,
+                ),
                 code="name_taken",
             ) from error
         GoldenExample.objects.bulk_create(
@@ -132,7 +158,12 @@ def _check_labels(actor: Actor, model_id: str, labels: list[str]) -> None:
     unknown = sorted(set(labels) - known)
     if known and unknown:
         raise InvalidInput(
-            f"The label {unknown[0]!r} is unknown to {newest}: its labels are {', '.join(sorted(known))}.",
+            gettext(
+                "The label %(unknown)r is unknown to %(newest)s: its labels are %(known)s.",
+                unknown=unknown[0],
+                newest=newest,
+                known=", ".join(sorted(known)),
+            ),
             code="unknown_label",
             unknown=unknown,
         )

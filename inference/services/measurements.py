@@ -12,6 +12,7 @@ from registry.enums import JobKind
 from registry.exceptions import NotFound
 from registry.models import Job, Revision
 from registry.permissions import Action, check
+from registry.words import gettext
 
 BENCHMARK = {"batch_sizes": [1, 8, 16], "max_lengths": [64, 128, 256], "repeats": 20, "warmup": 3}
 
@@ -28,7 +29,13 @@ def request_evaluation(*, actor: Actor, revision: Revision, golden_set: GoldenSe
     """A golden-set evaluation. Raises NotFound (another model's set), InvalidInput (labels that cannot match)."""
     check(actor, Action.RUN_MEASUREMENT)
     if golden_set.team_id != revision.model.team_id or golden_set.model_id != revision.model.model_id:
-        raise NotFound(f"{golden_set.name} is not a golden set of {revision.model.model_id}.")
+        raise NotFound(
+            gettext(
+                "%(golden_set)s is not a golden set of %(model_id)s.",
+                golden_set=golden_set.name,
+                model_id=revision.model.model_id,
+            )
+        )
     check_labels(revision, golden_set)
     return _evaluation(actor, revision, golden_set)
 

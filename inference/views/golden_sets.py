@@ -17,6 +17,7 @@ from registry.enums import Scope
 from registry.exceptions import InvalidInput
 from registry.permissions import Action, can, check
 from registry.views.pages import page_of
+from registry.words import gettext
 
 
 @access(get=MEMBER)
@@ -67,10 +68,13 @@ def _create(request: HttpRequest, form: GoldenSetForm) -> HttpResponse:
     data = form.cleaned_data
     if data["file"].size > MAX_BYTES:
         raise InvalidInput(
-            "A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large"
+            gettext("A golden set has at most 5 MB. Split it, or keep the telling examples."),
+            code="too_large",
         )
     made = create_golden_set(
         actor=actor_of(request), model_id=data["model_id"], name=data["name"], data=data["file"].read()
     )
-    messages.success(request, f"{made.name} with {made.size} examples was added.")
+    messages.success(
+        request, gettext("%(made)s with %(size)s examples was added.", made=made.name, size=made.size)
+    )
     return redirect("goldenset_list")

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from registry.actors import Actor
 from registry.models import ApiToken, Download, Revision
+from registry.words import gettext
 
 logger = logging.getLogger(__name__)
 FLUSH_S = 3.0
@@ -195,7 +196,9 @@ def consumers_of(revision: Revision, most: int = 200) -> list[Consumer]:
 def affected_sentence(consumers: list[Consumer]) -> str:
     """Who loses a revision, in a sentence; names at most five."""
     if not consumers:
-        return "Nobody has downloaded it."
+        return gettext("Nobody has downloaded it.")
     names = list(dict.fromkeys(c.user + (f" ({c.token_name})" if c.token_name else "") for c in consumers))
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"Affected, because they have downloaded it: {', '.join(names[:5])}{more}."
+    more = gettext(" and %(n)s more", n=len(names) - 5) if len(names) > 5 else ""
+    return gettext(
+        "Affected, because they have downloaded it: %(names)s%(more)s.", names=", ".join(names[:5]), more=more
+    )

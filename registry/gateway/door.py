@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django.http import HttpRequest, HttpResponseBase
+from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
 
 from registry.access import ANYONE, access
@@ -21,6 +22,7 @@ from registry.exceptions import DomainError
 from registry.gateway.answers import REPO, REVISION, Refused
 from registry.models import Team
 from registry.services.tokens import actor_of_token
+from registry.words import english
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -68,11 +70,13 @@ def hub_view(*verbs: str) -> Callable[[View[P]], View[P]]:
         @wraps(view)
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             try:
-                return view(request, *args, **kwargs)
+                # Its sentences go into headers (ASCII) and terminals: in English, whatever the browser's cookie says.
+                with translation.override("en"):
+                    return view(request, *args, **kwargs)
             except Refused as refusal:
                 return refusal.answer()
             except DomainError as error:
-                return Refused(404, REVISION, error.message).answer()
+                return Refused(404, REVISION, english(error.message)).answer()
 
         found: Any = guarded
         return found  # type: ignore[no-any-return]

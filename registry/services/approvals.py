@@ -17,6 +17,7 @@ from registry.machines import APPROVAL, PAST
 from registry.models import Approval, Revision, User
 from registry.permissions import Action, check
 from registry.services.channels import check_reason
+from registry.words import gettext
 
 
 @transaction.atomic
@@ -48,7 +49,9 @@ def grant_approval(
     """
     check(actor, Action.DECIDE_REVIEW)
     if actor.user.pk == submitted_by.pk:
-        raise NotAllowed("You submitted this model, so somebody else must approve it.", code="four_eyes")
+        raise NotAllowed(
+            gettext("You submitted this model, so somebody else must approve it."), code="four_eyes"
+        )
     now = timezone.now()
     written = dict(terms or {})
     rollback = written.pop("rollback_approval", None)
@@ -80,7 +83,11 @@ def grant_approval(
             )
     except IntegrityError as error:
         raise Conflict(
-            f"{revision} already has an approval for {environment}, or its code has not been audited.",
+            gettext(
+                "%(revision)s already has an approval for %(environment)s, or its code has not been audited.",
+                revision=revision,
+                environment=environment,
+            ),
             code="approval_exists",
         ) from error
     audit.record(
@@ -113,10 +120,10 @@ def change_approval(*, actor: Actor, approval: Approval, action: str, reason: st
     locked = Approval.objects.select_for_update().select_related("revision", "model").get(pk=approval.pk)
     target = APPROVAL.target(locked.status, action)
     if action == "resume" and locked.status_by_id == actor.user.pk:
-        raise NotAllowed("You suspended it, so somebody else must resume it.", code="four_eyes")
+        raise NotAllowed(gettext("You suspended it, so somebody else must resume it."), code="four_eyes")
     if action == "resume" and not actor.has_role(Role.ADMIN, Role.RELEASE_MANAGER):
         raise NotAllowed(
-            "To resume an approval you need the role admin or release manager.", code="role_missing"
+            gettext("To resume an approval you need the role admin or release manager."), code="role_missing"
         )
     locked.status, locked.status_reason = target, text
     locked.status_at, locked.status_by = timezone.now(), actor.user

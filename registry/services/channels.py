@@ -13,6 +13,7 @@ from registry.enums import MoveKind
 from registry.exceptions import InvalidInput
 from registry.models import Approval, Channel, ChannelMove, RegisteredModel
 from registry.permissions import Action, check
+from registry.words import gettext
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,38}")
 
@@ -21,16 +22,20 @@ def check_reason(reason: str) -> str:
     """Raises InvalidInput when nobody would understand later why this was done."""
     text = reason.strip()
     if len(text) < 5:
-        raise InvalidInput("Say why in a few words; the history shows it for good.", code="reason_missing")
+        raise InvalidInput(
+            gettext("Say why in a few words; the history shows it for good."), code="reason_missing"
+        )
     if len(text) > 2000:
-        raise InvalidInput("A reason has at most 2,000 characters.", code="reason_too_long")
+        raise InvalidInput(gettext("A reason has at most 2,000 characters."), code="reason_too_long")
     return text
 
 
 def check_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise InvalidInput(
-            "A channel name has lower-case letters, digits and '-', for example production or staging.",
+            gettext(
+                "A channel name has lower-case letters, digits and '-', for example production or staging."
+            ),
             code="bad_channel_name",
         )
     return name

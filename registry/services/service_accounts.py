@@ -14,6 +14,7 @@ from registry.models import ApiToken, User
 from registry.secret_files import write_secret
 from registry.services.teams import console_actor
 from registry.services.tokens import MAX_DAYS, actor_of_token, create_token, revoke_token
+from registry.words import gettext
 
 RENEW_BEFORE = timedelta(days=30)
 
@@ -30,7 +31,10 @@ def ensure_service_token(*, username: str, path: Path) -> bool:
         user, created = User.objects.get_or_create(username=username, defaults={"is_service_account": True})
         if not user.is_service_account:
             raise Conflict(
-                f"{username} is a person's account. Choose another name for the program.",
+                gettext(
+                    "%(username)s is a person's account. Choose another name for the program.",
+                    username=username,
+                ),
                 code="not_a_program",
             )
         if created:

@@ -11,6 +11,7 @@ from registry.actors import Actor
 from registry.enums import Role
 from registry.exceptions import Conflict, InvalidInput, NotAllowed, NotFound
 from registry.models import Membership, Team, User
+from registry.words import gettext
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
 CONSOLE = "console"
@@ -24,7 +25,7 @@ def console_actor(user: User) -> Actor:
 def check_create_team(actor: Actor) -> None:
     """Raises NotAllowed: teams are made by superusers and at the console."""
     if not (actor.auth_method == CONSOLE or (actor.user.is_superuser and actor.scopes is None)):
-        raise NotAllowed("Only a superuser can create a team.", code="role_missing")
+        raise NotAllowed(gettext("Only a superuser can create a team."), code="role_missing")
 
 
 def check_manage_members(actor: Actor, team: Team) -> None:
@@ -32,10 +33,13 @@ def check_manage_members(actor: Actor, team: Team) -> None:
     if actor.auth_method == CONSOLE or (actor.user.is_superuser and actor.scopes is None):
         return
     if actor.scopes is not None:
-        raise NotAllowed("A token cannot change who has which role. Sign in for that.", code="session_needed")
+        raise NotAllowed(
+            gettext("A token cannot change who has which role. Sign in for that."), code="session_needed"
+        )
     if actor.team is None or actor.team.pk != team.pk or not actor.has_role(Role.ADMIN):
         raise NotAllowed(
-            f"To change the members of {team.name} you need the role admin in it.", code="role_missing"
+            gettext("To change the members of %(team)s you need the role admin in it.", team=team.name),
+            code="role_missing",
         )
 
 
@@ -45,18 +49,24 @@ def create_team(*, actor: Actor, slug: str, name: str) -> Team:
     check_create_team(actor)
     if not SLUG.fullmatch(slug):
         raise InvalidInput(
-            "A team's short name has 1 to 60 lower-case letters, digits and '-'; '-' stands only between others.",
+            gettext(
+                "A team's short name has 1 to 60 lower-case letters, digits and '-'; '-' stands only between "
+                "others."
+            ),
             code="bad_slug",
             field="slug",
         )
     if not 1 <= len(name.strip()) <= 120:
-        raise InvalidInput("Give the team a name of 1 to 120 characters.", code="name_missing", field="name")
+        raise InvalidInput(
+            gettext("Give the team a name of 1 to 120 characters."), code="name_missing", field="name"
+        )
     try:
         with transaction.atomic():
             team = Team.objects.create(slug=slug, name=name.strip())
     except IntegrityError as error:
         raise Conflict(
-            f"There is a team {slug} already. Choose another short name.", code="slug_taken"
+            gettext("There is a team %(slug)s already. Choose another short name.", slug=slug),
+            code="slug_taken",
         ) from error
     audit.record(actor=actor, team=team, verb="team.created", subject=team, name=team.name, slug=slug)
     return team
@@ -70,10 +80,12 @@ def grant_role(*, actor: Actor, user: User, team: Team, role: str) -> Membership
     """
     check_manage_members(actor, team)
     if role not in Role.values:
-        raise InvalidInput(f"A role is one of: {', '.join(Role.values)}.", code="bad_role", field="role")
+        raise InvalidInput(
+            gettext("A role is one of: %(role)s.", role=", ".join(Role.values)), code="bad_role", field="role"
+        )
     if user.is_service_account:
         raise InvalidInput(
-            "A service account serves every team and has no role in any. Choose a person.",
+            gettext("A service account serves every team and has no role in any. Choose a person."),
             code="not_a_person",
             field="user",
         )
@@ -92,7 +104,10 @@ def remove_role(*, actor: Actor, user: User, team: Team, role: str) -> None:
     check_manage_members(actor, team)
     membership = Membership.objects.select_for_update().filter(user=user, team=team, role=role).first()
     if membership is None:
-        raise NotFound(f"{user.display_name} does not have that role in {team.name}.", code="no_such_role")
+        raise NotFound(
+            gettext("%(user)s does not have that role in %(team)s.", user=user.display_name, team=team.name),
+            code="no_such_role",
+        )
     label = membership.get_role_display()
     audit.record(
         actor=actor, team=team, verb="membership.removed", subject=membership,

@@ -18,6 +18,7 @@ from registry.enums import Scope
 from registry.exceptions import InvalidInput, NotAllowed, NotFound
 from registry.hot_path import find_token
 from registry.models import ApiToken, Team, User
+from registry.words import gettext
 
 _TOKEN = re.compile(r"assay_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 MAX_DAYS = 366
@@ -42,21 +43,30 @@ def create_token(
     wanted = sorted(set(scopes))
     unknown = [scope for scope in wanted if scope not in Scope.values]
     if not name.strip():
-        raise InvalidInput("Give the token a name that says where it will be used.", code="name_missing")
+        raise InvalidInput(
+            gettext("Give the token a name that says where it will be used."), code="name_missing"
+        )
     if unknown or not wanted:
         raise InvalidInput(
-            f"Choose at least one scope of: {', '.join(Scope.values)}.", code="bad_scopes", unknown=unknown
+            gettext("Choose at least one scope of: %(scope)s.", scope=", ".join(Scope.values)),
+            code="bad_scopes",
+            unknown=unknown,
         )
     if not 1 <= days <= MAX_DAYS:
-        raise InvalidInput(f"A token lives 1 to {MAX_DAYS} days; {days} were asked.", code="bad_expiry")
+        raise InvalidInput(
+            gettext(
+                "A token lives 1 to %(max_days)s days; %(days)s were asked.", max_days=MAX_DAYS, days=days
+            ),
+            code="bad_expiry",
+        )
     owner = user or actor.user
     if Scope.SERVE in wanted and not owner.is_service_account:
         raise NotAllowed(
-            "The scope `serve` is for service accounts of inference servers.", code="service_only"
+            gettext("The scope `serve` is for service accounts of inference servers."), code="service_only"
         )
     if actor.scopes is not None and not set(wanted) <= actor.scopes:
         raise NotAllowed(
-            "A token cannot make another one that may do more than itself.", code="scope_missing"
+            gettext("A token cannot make another one that may do more than itself."), code="scope_missing"
         )
     public_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
@@ -80,7 +90,7 @@ def revoke_token(*, actor: Actor, token_pk: int) -> ApiToken:
     """Ends one of the actor's own tokens. Raises NotFound for anybody else's."""
     token = ApiToken.objects.select_for_update().filter(pk=token_pk, user=actor.user).first()
     if token is None:
-        raise NotFound("You have no such token.")
+        raise NotFound(gettext("You have no such token."))
     if token.revoked_at is None:
         token.revoked_at = timezone.now()
         token.save(update_fields=["revoked_at"])

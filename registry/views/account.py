@@ -19,6 +19,7 @@ from registry.forms import AuditFilterForm, TokenForm
 from registry.models import ApiToken
 from registry.services.tokens import create_token, revoke_token
 from registry.views.pages import go_back, page_of, try_on_form
+from registry.words import gettext
 
 
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")
@@ -56,7 +57,10 @@ def _verification() -> dict[str, Any]:
         "ok": bad is None,
         "length": sum(one.length for one in found),
         "head": found[0].head,
-        "sentence": f"The chain is broken. {problem} Tell whoever runs Assay now, and keep the database as it is.",
+        "sentence": gettext(
+            "The chain is broken. %(problem)s Tell whoever runs Assay now, and keep the database as it is.",
+            problem=problem,
+        ),
     }
 
 
@@ -89,7 +93,7 @@ def token_list(request: HttpRequest) -> HttpResponse:
 @access(post=SIGNED_IN)
 def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     token = revoke_token(actor=actor_of(request), token_pk=pk)
-    messages.success(request, f"The token {token.name} does not work any more.")
+    messages.success(request, gettext("The token %(token)s does not work any more.", token=token.name))
     return redirect("token_list")
 
 
@@ -98,7 +102,7 @@ def team_switch(request: HttpRequest) -> HttpResponse:
     wanted = request.POST.get("team", "")
     team = next((team for team in getattr(request, "teams", []) if team.slug == wanted), None)
     if team is None:
-        raise NotFound("You are not a member of that team.")
+        raise NotFound(gettext("You are not a member of that team."))
     request.session["team_id"] = team.pk
-    messages.success(request, f"You work for {team.name} now.")
+    messages.success(request, gettext("You work for %(team)s now.", team=team.name))
     return go_back(request, "home")

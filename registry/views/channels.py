@@ -22,6 +22,7 @@ from registry.models import Approval, Channel, ChannelMove, ServedReplica
 from registry.permissions import Action
 from registry.services.channels import move_channel, roll_back_channel
 from registry.views.pages import page_of, try_on_form
+from registry.words import gettext
 
 FRESH_S = 60
 # Both forms are on one page and have the same field names: each label needs its own field.
@@ -65,7 +66,9 @@ def channel_list(request: HttpRequest) -> HttpResponse:
         sha = row["revision"].commit_sha if row["revision"] else ""
         mine = [r for r in reports if r.model_id == row["model"].pk and r.channel == row["channel"].name]
         ready = sum(r.state == "ready" and r.commit_sha == sha for r in mine)
-        row["replicas"] = f"{ready} of {len(mine)} serve it" if mine else ""
+        row["replicas"] = (
+            gettext("%(ready)s of %(mine)s serve it", ready=ready, mine=len(mine)) if mine else ""
+        )
     return render(request, "registry/channel_list.html", {"channels": rows, "page_obj": page})
 
 
@@ -94,7 +97,7 @@ def _context(actor: Actor, channel: Channel, **forms: Any) -> dict[str, Any]:
     except Conflict as nothing:
         roll_back_reason = roll_back_reason or nothing.message
     if not move_reason and not candidates:
-        move_reason = "No other revision of this model is approved. Submit one for review first."
+        move_reason = gettext("No other revision of this model is approved. Submit one for review first.")
     current = channel.current
     return {
         "channel": channel,
@@ -161,7 +164,15 @@ def _act(request: HttpRequest, pk: int, form: Any, name: str, action: Action) ->
             )
         if move:
             sha = move.to_approval.revision.short_sha
-            messages.success(request, f"{channel.name} of {channel.model.model_id} now points at {sha}.")
+            messages.success(
+                request,
+                gettext(
+                    "%(channel)s of %(model_id)s now points at %(sha)s.",
+                    channel=channel.name,
+                    model_id=channel.model.model_id,
+                    sha=sha,
+                ),
+            )
             return redirect("channel_detail", pk)
     return render(request, "registry/channel_detail.html", context, status=status)
 

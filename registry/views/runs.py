@@ -15,6 +15,7 @@ from registry.enums import OPEN_JOB_STATES, JobState, Scope
 from registry.models import Evidence, Job, Revision
 from registry.permissions import Action
 from registry.views.pages import page_of
+from registry.words import gettext
 
 FILTERS: dict[str, tuple[str, tuple[JobState, ...]]] = {
     "": ("All", ()),
@@ -43,7 +44,11 @@ def run_list(request: HttpRequest) -> HttpResponse:
 def _verdict(job: Job, evidence: Evidence | None) -> str:
     if evidence:
         return evidence.summary[:1].upper() + evidence.summary[1:] + "."
-    return "Every file was downloaded, re-hashed and recorded." if job.state == JobState.SUCCEEDED else ""
+    return (
+        gettext("Every file was downloaded, re-hashed and recorded.")
+        if job.state == JobState.SUCCEEDED
+        else ""
+    )
 
 
 @access(get=MEMBER)
@@ -69,6 +74,9 @@ def run_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     job = jobs.cancel(actor=actor, job=queries.get_or_404(queries.jobs_of(actor), pk=pk))
     messages.success(
-        request, f"{job.title} is being cancelled." if job.is_open else f"{job.title} is cancelled."
+        request,
+        gettext("%(title)s is being cancelled.", title=job.title)
+        if job.is_open
+        else gettext("%(title)s is cancelled.", title=job.title),
     )
     return redirect("run_detail", pk)

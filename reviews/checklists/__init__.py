@@ -11,11 +11,12 @@ from reviews.checklists.answers import (
     tier,
 )
 from reviews.checklists.export import filled_template_markdown
-from reviews.checklists.template import localised, shipped
+from reviews.checklists.template import localised, shipped, title_of
 
 __all__ = [
     "answer_value", "asked_roles", "doubts", "filled_template_markdown", "findings", "frozen_checklist", "is_required",
     "localised", "missing_answers", "shipped", "suggestions_for", "tier",
+    "title_of",
 ]  # fmt: skip
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.utils import translation
+
 from registry.enums import ApprovalStatus, CodeAudit, Role
 from registry.models import Approval, Evidence
+from registry.words import gettext
 from reviews.checklists.reading import Asked, Reading, Suggestion
 from reviews.checklists.suggestions import suggest
+from reviews.checklists.template import title_of
 from reviews.checklists.typed import is_doubt
 from reviews.enums import Verdict
 from reviews.models import Answer, ReviewRequest
@@ -51,11 +55,14 @@ def suggestions_for(
     reading = reading_of(request, evidence)
     wanted = set(keys) if keys is not None else None
     found = {}
-    for item in request.checklist:
-        if wanted is None or item["key"] in wanted:
-            offered = suggest(item["key"], reading)
-            if offered is not None:
-                found[item["key"]] = offered
+    with translation.override(
+        "en"
+    ):  # accepted, a suggestion is stored and signed: its words depend on no reader
+        for item in request.checklist:
+            if wanted is None or item["key"] in wanted:
+                offered = suggest(item["key"], reading)
+                if offered is not None:
+                    found[item["key"]] = offered
     return found
 
 
@@ -74,7 +81,7 @@ def missing_answers(request: ReviewRequest, answers: Iterable[Answer]) -> list[s
     """The items that the request's risk tier requires and nobody has answered, each a sentence."""
     given, risk = {answer.key for answer in answers}, tier(request)
     return [
-        f"“{item['title']}” is not answered."
+        gettext("“%(item)s” is not answered.", item=title_of(item))
         for item in request.checklist
         if item["key"] not in given and is_required(item, risk)
     ]
@@ -84,7 +91,7 @@ def doubts(request: ReviewRequest, answers: Iterable[Answer]) -> list[str]:
     """Titles of the items whose answers ask for conditions."""
     given, risk = {answer.key: answer for answer in answers}, tier(request)
     return [
-        item["title"]
+        title_of(item)
         for item in request.checklist
         if (answer := given.get(item["key"])) and is_doubt(item, answer.verdict, answer.value, risk)
     ]

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import get_language
+
 from registry.canonical import sha256_json
 from registry.enums import Role
 from registry.exceptions import InvalidInput
 from registry.inspection.documents import BadDocument, read_yaml
+from registry.words import both, gettext, joined, told
 from reviews.tiers import TIERS
 
 SHIPPED = Path(__file__).resolve().parents[1] / "templates_data" / "model_card_review.yaml"
@@ -52,28 +55,38 @@ class Template:
 
 
 def _refuse(where: str, what: str) -> InvalidInput:
-    return InvalidInput(f"{where}: {what}", code="bad_template", field="source")
+    return InvalidInput(joined([where, what], ": "), code="bad_template", field="source")
 
 
 def _words(where: str, value: Any) -> dict[str, str]:
     """{"en": …, "vi": …}, both with words: a reviewer must never meet an item that is not in their language."""
     if not isinstance(value, dict) or set(value) != set(LANGUAGES):
-        raise _refuse(where, "give the words in both languages, as {en: …, vi: …}.")
+        raise _refuse(where, gettext("give the words in both languages, as {en: …, vi: …}."))
     for language, text in value.items():
         if not isinstance(text, str) or not text.strip() or len(text) > 1000:
-            raise _refuse(where, f"the words in `{language}` are missing or longer than 1,000 characters.")
+            raise _refuse(
+                where,
+                gettext(
+                    "the words in `%(language)s` are missing or longer than 1,000 characters.",
+                    language=language,
+                ),
+            )
     return {language: str(value[language]).strip() for language in LANGUAGES}
 
 
 def _key(where: str, value: Any) -> str:
     if not isinstance(value, str) or not _KEY.match(value):
-        raise _refuse(where, f"`{str(value)[:40]}` is no key: small letters, digits and _ only.")
+        raise _refuse(
+            where, gettext("`%(value)s` is no key: small letters, digits and _ only.", value=str(value)[:40])
+        )
     return value
 
 
 def _subset(where: str, value: Any, known: tuple[str, ...], name: str) -> list[str]:
     if not isinstance(value, list) or not set(map(str, value)) <= set(known):
-        raise _refuse(where, f"`{name}` is a list of: {', '.join(known)}.")
+        raise _refuse(
+            where, gettext("`%(name)s` is a list of: %(known)s.", name=name, known=", ".join(known))
+        )
     return [each for each in known if each in value]
 
 
@@ -83,12 +96,14 @@ def _shape(where: str, raw: dict[str, Any]) -> dict[str, Any]:
     given = {name for name in ("unit", "min", "max", "options") if name in raw}
     allowed = {"number": {"unit", "min", "max"}, "choice": {"options"}}.get(kind, set())
     if given != allowed:
-        expected = " and ".join(sorted(allowed)) or "none of unit, min, max, options"
-        raise _refuse(where, f"an item of type {kind} has {expected}.")
+        expected = both(sorted(allowed)) or gettext("none of unit, min, max, options")
+        raise _refuse(
+            where, gettext("an item of type %(kind)s has %(expected)s.", kind=kind, expected=expected)
+        )
     if kind == "number":
         low, high = raw["min"], raw["max"]
         if not all(type(bound) in (int, float) for bound in (low, high)) or low >= high:
-            raise _refuse(where, "`min` and `max` are numbers, and min is the smaller one.")
+            raise _refuse(where, gettext("`min` and `max` are numbers, and min is the smaller one."))
         return {"unit": str(raw["unit"])[:20], "min": low, "max": high}
     return {}
 
@@ -100,26 +115,31 @@ def _options(where: str, raw: dict[str, Any]) -> dict[str, dict[str, str]]:
         return {}
     options = raw["options"]
     if not isinstance(options, dict) or len(options) < 2:
-        raise _refuse(where, "`options` has two entries or more, each {en: …, vi: …}.")
-    return {_key(where, str(key)): _words(f"{where}, option {key}", text) for key, text in options.items()}
+        raise _refuse(where, gettext("`options` has two entries or more, each {en: …, vi: …}."))
+    return {
+        _key(where, str(key)): _words(gettext("%(where)s, option %(key)s", where=where, key=key), text)
+        for key, text in options.items()
+    }
 
 
 def _item(section: dict[str, Any], raw: Any) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        raise _refuse(f"Section {section['key']}", "an item is a mapping.")
-    key = _key(f"Section {section['key']}", raw.get("key"))
-    where = f"Item {key}"
+        raise _refuse(
+            gettext("Section %(section)s", section=section["key"]), gettext("an item is a mapping.")
+        )
+    key = _key(gettext("Section %(section)s", section=section["key"]), raw.get("key"))
+    where = gettext("Item %(key)s", key=key)
     if unknown := set(raw) - _FIELDS:
-        raise _refuse(where, f"unknown field `{min(unknown)}`.")
+        raise _refuse(where, gettext("unknown field `%(unknown)s`.", unknown=min(unknown)))
     if raw.get("type") not in TYPES:
-        raise _refuse(where, f"`type` is one of: {', '.join(TYPES)}.")
+        raise _refuse(where, gettext("`type` is one of: %(types)s.", types=", ".join(TYPES)))
     if raw.get("role", "reviewer") not in Role.values:
-        raise _refuse(where, f"`role` is one of: {', '.join(Role.values)}.")
+        raise _refuse(where, gettext("`role` is one of: %(role)s.", role=", ".join(Role.values)))
     words = {name: _words(f"{where}, {name}", raw.get(name)) for name in ("title", "question", "guidance")}
     options = _options(where, raw)
     doubtful = [str(value) for value in raw.get("doubtful", [])]
     if not set(doubtful) <= set(options):
-        raise _refuse(where, "`doubtful` names options of this item.")
+        raise _refuse(where, gettext("`doubtful` names options of this item."))
 
     def said(language: str) -> dict[str, Any]:
         told: dict[str, Any] = {name: texts[language] for name, texts in words.items()}
@@ -143,20 +163,22 @@ def _item(section: dict[str, Any], raw: Any) -> dict[str, Any]:
 def parse(source: str) -> Template:
     """The template in a YAML text. Raises InvalidInput that names the item and what is wrong with it."""
     if len(source) > MAX_YAML:
-        raise _refuse("The template", "it is larger than 60,000 characters.")
+        raise _refuse(gettext("The template"), gettext("it is larger than 60,000 characters."))
     try:
         raw = read_yaml("The template", source)
     except BadDocument as error:
-        raise _refuse("The template", error.message) from error
+        raise _refuse(gettext("The template"), error.message) from error
     if set(raw) != {"slug", "name", "sections"} or not isinstance(raw["sections"], list):
-        raise _refuse("The template", "it has exactly the fields slug, name and sections.")
+        raise _refuse(gettext("The template"), gettext("it has exactly the fields slug, name and sections."))
     slug = str(raw["slug"])
     if not re.fullmatch(r"[a-z][a-z0-9-]{2,29}", slug):
-        raise _refuse("The template", "`slug` has 3 to 30 small letters, digits and dashes.")
+        raise _refuse(
+            gettext("The template"), gettext("`slug` has 3 to 30 small letters, digits and dashes.")
+        )
     items: list[dict[str, Any]] = []
     for section in raw["sections"]:
         if not isinstance(section, dict) or not isinstance(section.get("items"), list):
-            raise _refuse("The template", "a section has key, title and items.")
+            raise _refuse(gettext("The template"), gettext("a section has key, title and items."))
         head = {
             "key": _key("A section", section.get("key")),
             "title": _words("A section", section.get("title")),
@@ -164,8 +186,11 @@ def parse(source: str) -> Template:
         items += [_item(head, each) for each in section["items"]]
     keys = [item["key"] for item in items]
     if not items or len(items) > MAX_ITEMS or len(set(keys)) != len(keys):
-        raise _refuse("The template", f"it has 1 to {MAX_ITEMS} items, and no key twice.")
-    return Template(slug, _words("The template's name", raw["name"]), items)
+        raise _refuse(
+            gettext("The template"),
+            gettext("it has 1 to %(max_items)s items, and no key twice.", max_items=MAX_ITEMS),
+        )
+    return Template(slug, _words(gettext("The template's name"), raw["name"]), items)
 
 
 @functools.cache
@@ -177,6 +202,11 @@ def shipped_source() -> str:
 def shipped() -> Template:
     """The seed's Model Card Review: ten sections."""
     return parse(shipped_source())
+
+
+def title_of(item: dict[str, Any]) -> str:
+    """An item's title in the reader's language."""
+    return told(str(localised(item, get_language() or "en")["title"]), str(item["title"]))
 
 
 def localised(item: dict[str, Any], language: str) -> dict[str, Any]:

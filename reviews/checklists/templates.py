@@ -11,6 +11,7 @@ from registry.actors import Actor
 from registry.exceptions import Conflict
 from registry.models import Team
 from registry.permissions import Action, check
+from registry.words import gettext
 from reviews.checklists.template import Template, diff, parse, shipped, shipped_source
 from reviews.models import ChecklistTemplate, ChecklistTemplateVersion
 
@@ -66,7 +67,10 @@ def add_version(*, actor: Actor, source: str, note: str = "") -> ChecklistTempla
     parsed = parse(source)
     current = current_version(actor.in_team)
     if parsed.sha256 == current.sha256:
-        raise Conflict(f"This is what {current.label} says already: nothing changed.", code="same_template")
+        raise Conflict(
+            gettext("This is what %(current)s says already: nothing changed.", current=current.label),
+            code="same_template",
+        )
     template, _ = ChecklistTemplate.objects.get_or_create(team=actor.in_team, slug=parsed.slug)
     template = ChecklistTemplate.objects.select_for_update().get(pk=template.pk)
     made = _add(template, parsed, source, actor=actor, note=note)

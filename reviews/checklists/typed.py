@@ -6,8 +6,11 @@ import math
 import re
 from typing import Any
 
+from django.utils.translation import get_language
+
 from registry.exceptions import InvalidInput
-from reviews.checklists.template import localised
+from registry.words import gettext, joined
+from reviews.checklists.template import localised, title_of
 from reviews.enums import Verdict
 
 MAX_TEXT = 4000
@@ -16,7 +19,7 @@ _ADDRESS = re.compile(r"\Ahttps://[^\s/$.?#][^\s]{1,490}\Z")
 
 
 def _refuse(item: dict[str, Any], what: str, code: str) -> InvalidInput:
-    return InvalidInput(f"{item['title']}: {what}", code=code, field=item["key"])
+    return InvalidInput(joined([title_of(item), what], ": "), code=code, field=item["key"])
 
 
 def _number(item: dict[str, Any], raw: Any) -> int | float:
@@ -25,14 +28,25 @@ def _number(item: dict[str, Any], raw: Any) -> int | float:
     except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value) or not item["min"] <= value <= item["max"]:
-        bounds = f"{item['min']:g} to {item['max']:g}"
-        raise _refuse(item, f"give a number from {bounds} ({item['unit']}).", "bad_value")
+        bounds = gettext("%(low)s to %(high)s", low=f"{item['min']:g}", high=f"{item['max']:g}")
+        raise _refuse(
+            item,
+            gettext("give a number from %(bounds)s (%(unit)s).", bounds=bounds, unit=item["unit"]),
+            "bad_value",
+        )
     return int(value) if value == int(value) else value
 
 
 def _option(item: dict[str, Any], raw: Any) -> str:
     if not isinstance(raw, str) or raw not in item["options"]:
-        raise _refuse(item, f"choose one of {', '.join(item['options'].values())}.", "bad_value")
+        raise _refuse(
+            item,
+            gettext(
+                "choose one of %(known)s.",
+                known=", ".join(localised(item, get_language() or "en")["options"].values()),
+            ),
+            "bad_value",
+        )
     return raw
 
 
@@ -42,7 +56,7 @@ def _link(item: dict[str, Any], raw: Any) -> str:
         return f"run {int(run.group(1))}"
     if _ADDRESS.match(text):
         return text
-    raise _refuse(item, "give a run (run 12) or an https:// address.", "bad_value")
+    raise _refuse(item, gettext("give a run (run 12) or an https:// address."), "bad_value")
 
 
 _READERS = {"number": _number, "choice": _option, "yesno": _option, "link": _link}
@@ -55,28 +69,30 @@ def check_answer_fields(item: dict[str, Any], given: dict[str, Any]) -> dict[str
     """
     verdict, text, raw = given.get("verdict", ""), str(given.get("text") or "").strip(), given.get("value")
     if verdict not in Verdict.values:
-        raise _refuse(item, f"choose one of {', '.join(Verdict.values)}.", "bad_verdict")
+        raise _refuse(
+            item, gettext("choose one of %(known)s.", known=", ".join(Verdict.values)), "bad_verdict"
+        )
     if len(text) > MAX_TEXT:
-        raise _refuse(item, "an answer has at most 4,000 characters.", "too_long")
+        raise _refuse(item, gettext("an answer has at most 4,000 characters."), "too_long")
     if verdict == Verdict.CONCERN and not text:
-        raise _refuse(item, "say what the concern is.", "concern_without_words")
+        raise _refuse(item, gettext("say what the concern is."), "concern_without_words")
     empty = raw is None or raw == ""
     if verdict == Verdict.NOT_STATED:
         if not empty:
             raise _refuse(
                 item,
-                "“The card does not say” has no value. Take it out, or choose another answer.",
+                gettext("“The card does not say” has no value. Take it out, or choose another answer."),
                 "bad_value",
             )
         return {"verdict": verdict, "value": None, "text": text}
     if item["type"] == "text":
         if not empty:
-            raise _refuse(item, "it is answered in words; it has no value.", "bad_value")
+            raise _refuse(item, gettext("it is answered in words; it has no value."), "bad_value")
         if not text:
-            raise _refuse(item, "write the answer, or choose “The card does not say”.", "no_words")
+            raise _refuse(item, gettext("write the answer, or choose “The card does not say”."), "no_words")
         return {"verdict": verdict, "value": None, "text": text}
     if empty:
-        raise _refuse(item, "the answer itself is missing.", "no_value")
+        raise _refuse(item, gettext("the answer itself is missing."), "no_value")
     return {"verdict": verdict, "value": _READERS[item["type"]](item, raw), "text": text}
 
 

@@ -18,6 +18,7 @@ from registry.inspection.python_code import MAX_PYTHON_BYTES
 from registry.models import Membership, Revision, RevisionFile
 from registry.permissions import Action, check
 from registry.services.channels import check_reason
+from registry.words import gettext
 from reviews.code_audits.manifest import CodeFile, code_files
 from reviews.code_audits.states import ENDED, judged_files, living_waiver, state_of, submitters_of
 from reviews.enums import Decision, FileMark, ReviewStatus
@@ -30,7 +31,9 @@ def check_judge(actor: Actor, revision: Revision) -> None:
     """Role, scope, four eyes. Raises NotAllowed."""
     check(actor, Action.JUDGE_CODE)
     if actor.user.pk in submitters_of(revision):
-        raise NotAllowed("You submitted this model, so somebody else must audit its code.", code="four_eyes")
+        raise NotAllowed(
+            gettext("You submitted this model, so somebody else must audit its code."), code="four_eyes"
+        )
     _check_not_approver(actor, revision)
 
 
@@ -38,14 +41,18 @@ def check_waive(actor: Actor, revision: Revision) -> None:
     """Role, scope, four eyes, and that there is something to waive. Raises NotAllowed or Conflict."""
     check(actor, Action.WAIVE_CODE_AUDIT)
     if actor.user.pk in submitters_of(revision):
-        raise NotAllowed("You submitted this model, so somebody else must waive its audit.", code="four_eyes")
+        raise NotAllowed(
+            gettext("You submitted this model, so somebody else must waive its audit."), code="four_eyes"
+        )
     _check_not_approver(actor, revision)
     found = remote_code.verdict(revision)
     if found != CodeAudit.PENDING:
         why = {
-            CodeAudit.FAILED: "A file of it failed; a waiver is for code that nobody has read yet, not against a verdict.",
-            CodeAudit.WAIVED: "Its audit is waived already. End that waiver first.",
-        }.get(found, "Its audit needs no waiver.")
+            CodeAudit.FAILED: gettext(
+                "A file of it failed; a waiver is for code that nobody has read yet, not against a verdict."
+            ),
+            CodeAudit.WAIVED: gettext("Its audit is waived already. End that waiver first."),
+        }.get(found, gettext("Its audit needs no waiver."))
         raise Conflict(why, code="nothing_to_waive")
 
 
@@ -62,8 +69,11 @@ def _check_not_approver(actor: Actor, revision: Revision) -> None:
     ):
         if vote.round == vote.request.round:
             raise NotAllowed(
-                f"You voted to approve {vote.request.revision}, which carries this code, so another security auditor must "
-                "judge it.",
+                gettext(
+                    "You voted to approve %(revision)s, which carries this code, so another security auditor "
+                    "must judge it.",
+                    revision=vote.request.revision,
+                ),
                 code="four_eyes",
             )
 
@@ -93,9 +103,18 @@ def judge_file(
     if last and (last.by_id, last.verdict, last.reason) == (actor.user.pk, verdict, text):
         return last
     if seen is not None and seen != (last.pk if last else 0):
-        who = f"{last.by.display_name} judged this file as {last.verdict}" if last else "The verdict changed"
+        who = (
+            gettext(
+                "%(by)s judged this file as %(verdict)s",
+                by=last.by.display_name,
+                verdict=gettext(str(last.verdict)),
+            )
+            if last
+            else gettext("The verdict changed")
+        )
         raise Conflict(
-            f"{who} after you opened it. Look at the reason, then judge again.", code="changed_since_seen"
+            gettext("%(who)s after you opened it. Look at the reason, then judge again.", who=who),
+            code="changed_since_seen",
         )
     made = FileVerdict.objects.create(
         team=actor.in_team, revision=locked, path=path, sha256=sha256, verdict=verdict, reason=text, by=actor.user,
@@ -136,7 +155,11 @@ def _file(revision: Revision, path: str, sha256: str) -> CodeFile:
         if (file.path, file.sha256) == (path, sha256):
             return file
     raise NotFound(
-        f"{revision} has no code file {path[:80]!r} with that digest. Open its code audit again.",
+        gettext(
+            "%(revision)s has no code file %(path)r with that digest. Open its code audit again.",
+            revision=revision,
+            path=path[:80],
+        ),
         code="no_such_file",
     )
 
@@ -144,18 +167,26 @@ def _file(revision: Revision, path: str, sha256: str) -> CodeFile:
 def _checked(file: CodeFile, verdict: str, reason: str) -> str:
     if verdict not in FileMark.values:
         raise InvalidInput(
-            f"A verdict is one of: {', '.join(FileMark.values)}.", code="bad_verdict", field="verdict"
+            gettext("A verdict is one of: %(known)s.", known=", ".join(FileMark.values)),
+            code="bad_verdict",
+            field="verdict",
         )
     if verdict == FileMark.FAILED:
         return check_reason(reason)
     if file.size > MAX_PYTHON_BYTES:
         raise InvalidInput(
-            f"{file.path} is larger than {MAX_PYTHON_BYTES // 1024 // 1024} MiB, so nobody can have read it: it cannot pass. "
-            "Ask the author to split it.",
+            gettext(
+                "%(path)s is larger than %(limit)s MiB, so nobody can have read it: it cannot "
+                "pass. Ask the author to split it.",
+                path=file.path,
+                limit=MAX_PYTHON_BYTES // 1024 // 1024,
+            ),
             code="too_large_to_pass",
         )
     if len(reason) > 2000:
-        raise InvalidInput("A reason has at most 2,000 characters.", code="reason_too_long", field="reason")
+        raise InvalidInput(
+            gettext("A reason has at most 2,000 characters."), code="reason_too_long", field="reason"
+        )
     return reason.strip()
 
 
@@ -187,8 +218,11 @@ def settle(revision_pk: int) -> CodeAudit:
     in_force = waiver if waiver and waiver.expires_at > now else None
     state = state_of(revision, judged_files(revision), in_force)
     if waiver and state != CodeAudit.WAIVED:
-        why = {CodeAudit.PASSED: "the audit has passed", CodeAudit.FAILED: "the audit has failed"}
-        _end(waiver, revision, None, why.get(state, "its time is over"))
+        why = {
+            CodeAudit.PASSED: gettext("the audit has passed"),
+            CodeAudit.FAILED: gettext("the audit has failed"),
+        }
+        _end(waiver, revision, None, why.get(state, gettext("its time is over")))
     until = waiver.expires_at if waiver and state == CodeAudit.WAIVED else None
     if (revision.code_audit, revision.code_waived_until) != (state, until):
         moved = revision.code_audit != state
@@ -240,7 +274,10 @@ def waive_audit(
     text, now = check_reason(reason), timezone.now()
     if expires_at is None or not now < expires_at <= now + timedelta(days=MAX_WAIVER_DAYS + 1):
         raise InvalidInput(
-            f"Say when the waiver ends: a time to come, at most {MAX_WAIVER_DAYS} days from now.",
+            gettext(
+                "Say when the waiver ends: a time to come, at most %(limit)s days from now.",
+                limit=MAX_WAIVER_DAYS,
+            ),
             code="bad_end",
             field="expires_at",
         )
@@ -251,13 +288,16 @@ def waive_audit(
     )
     if member is None:
         raise InvalidInput(
-            "The owner of a waiver is a member of your team; give the username.",
+            gettext("The owner of a waiver is a member of your team; give the username."),
             code="bad_owner",
             field="owner",
         )
     if member.user_id in submitters_of(locked):
         raise InvalidInput(
-            f"{member.user.display_name} submitted this model, so somebody else must answer for the waiver.",
+            gettext(
+                "%(user)s submitted this model, so somebody else must answer for the waiver.",
+                user=member.user.display_name,
+            ),
             code="owner_is_submitter",
             field="owner",
         )
@@ -280,7 +320,7 @@ def end_waiver(*, actor: Actor, revision: Revision, reason: str) -> None:
     text = check_reason(reason)
     waiver = living_waiver(locked)
     if waiver is None:
-        raise Conflict("There is no waiver to end.", code="no_waiver")
+        raise Conflict(gettext("There is no waiver to end."), code="no_waiver")
     _end(waiver, locked, actor, text)
     settle(locked.pk)
 

@@ -6,27 +6,29 @@ from typing import Any
 from urllib.parse import quote
 
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from registry import remote_code
 from registry.enums import CodeAudit, Status
 from registry.exceptions import IntegrityFailure
 from registry.models import Blob, Revision
+from registry.words import gettext, joined
 from reviews.code_audits import sources
 from reviews.code_audits.states import Judged, judged_files, living_waiver
 from reviews.enums import FileMark
 from reviews.models import CodeWaiver, FileVerdict
 
 MARKS = {
-    "open": Status("Not audited", "circle-dashed", "attention"),
-    FileMark.PASSED: Status("Passed", "circle-check", "ok"),
-    FileMark.FAILED: Status("Failed", "circle-x", "bad"),
+    "open": Status(_("Not audited"), "circle-dashed", "attention"),
+    FileMark.PASSED: Status(_("Passed"), "circle-check", "ok"),
+    FileMark.FAILED: Status(_("Failed"), "circle-x", "bad"),
 }
 STATES = {
-    CodeAudit.NOT_APPLICABLE: Status("No code", "circle-check", "neutral"),
-    CodeAudit.PENDING: Status("Waits for its audit", "hourglass", "attention"),
-    CodeAudit.PASSED: Status("Audit passed", "circle-check", "ok"),
-    CodeAudit.FAILED: Status("Audit failed", "circle-x", "bad"),
-    CodeAudit.WAIVED: Status("Audit waived", "alert-triangle", "attention"),
+    CodeAudit.NOT_APPLICABLE: Status(_("No code"), "circle-check", "neutral"),
+    CodeAudit.PENDING: Status(_("Waits for its audit"), "hourglass", "attention"),
+    CodeAudit.PASSED: Status(_("Audit passed"), "circle-check", "ok"),
+    CodeAudit.FAILED: Status(_("Audit failed"), "circle-x", "bad"),
+    CodeAudit.WAIVED: Status(_("Audit waived"), "alert-triangle", "attention"),
 }
 HISTORY = 50
 
@@ -71,20 +73,27 @@ def next_open(revision: Revision, path: str) -> str:
 
 def _sentence(revision: Revision, files: list[Judged], waiver: CodeWaiver | None, state: CodeAudit) -> str:
     passed = sum(file.mark == FileMark.PASSED for file in files)
-    count = f"{passed} of {len(files)} passed"
+    count = gettext("%(passed)s of %(total)s passed", passed=passed, total=len(files))
     if state == CodeAudit.NOT_APPLICABLE:
-        return "The repository carries no code, so there is nothing to audit."
+        return gettext("The repository carries no code, so there is nothing to audit.")
     if state == CodeAudit.PASSED:
-        return "Every file passed. Consumers of an approved revision get the code."
+        return gettext("Every file passed. Consumers of an approved revision get the code.")
     if state == CodeAudit.FAILED:
-        return f"A file failed, so nobody gets the code and the revision cannot be approved ({count})."
-    if state == CodeAudit.WAIVED and waiver:
-        return (
-            f"The audit is waived until {waiver.expires_at:%Y-%m-%d %H:%M} UTC: {waiver.reason.rstrip('.')}. "
-            f"{waiver.owner.display_name} answers for it ({count})."
+        return gettext(
+            "A file failed, so nobody gets the code and the revision cannot be approved (%(count)s).",
+            count=count,
         )
-    over = "The waiver has ended. " if revision.code_audit == CodeAudit.WAIVED else ""
-    return f"{over}Nobody gets the code before every file is audited ({count})."
+    if state == CodeAudit.WAIVED and waiver:
+        return gettext(
+            "The audit is waived until %(until)s UTC: %(reason)s. %(owner)s answers for it (%(count)s).",
+            until=f"{waiver.expires_at:%Y-%m-%d %H:%M}",
+            reason=waiver.reason.rstrip("."),
+            owner=waiver.owner.display_name,
+            count=count,
+        )
+    over = gettext("The waiver has ended.") if revision.code_audit == CodeAudit.WAIVED else ""
+    waits = gettext("Nobody gets the code before every file is audited (%(count)s).", count=count)
+    return joined([over, waits]) if over else waits
 
 
 def _line(file: Judged, url: str, is_current: bool) -> dict[str, Any]:
@@ -101,10 +110,10 @@ def _line(file: Judged, url: str, is_current: bool) -> dict[str, Any]:
 
 def _note(file: Judged) -> str:
     if file.mark == "open" and file.verdict:
-        return "audited by the submitter: somebody else must"
+        return gettext("audited by the submitter: somebody else must")
     if file.inherited_from:
-        return f"unchanged since {file.inherited_from.short_sha}"
-    return "changed" if file.mark == "open" and file.before else ""
+        return gettext("unchanged since %(sha)s", sha=file.inherited_from.short_sha)
+    return gettext("changed") if file.mark == "open" and file.before else ""
 
 
 def _shown(judged: Judged, revision: Revision, start: int) -> dict[str, Any]:

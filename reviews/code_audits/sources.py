@@ -15,6 +15,7 @@ from typing import Any
 
 from registry import store
 from registry.inspection.python_code import MAX_PYTHON_BYTES
+from registry.words import gettext, ngettext
 from reviews.code_audits.manifest import CodeFile
 
 WINDOW_LINES = 1_000
@@ -67,39 +68,56 @@ def of_digest(sha256: str, size: int) -> Source:
     notes = []
     if size > MAX_PYTHON_BYTES:
         notes.append(
-            f"The file has {size:,} bytes and only the first {MAX_PYTHON_BYTES:,} are shown: it cannot pass. "
-            "Ask the author to split it."
+            gettext(
+                "The file has %(size)s bytes and only the first %(limit)s are shown: it cannot "
+                "pass. Ask the author to split it.",
+                size=f"{size:,}",
+                limit=f"{MAX_PYTHON_BYTES:,}",
+            )
         )
     for line in content.split(b"\n", 2)[:2]:
         coding = _CODING.match(line)
         if coding and coding[1].decode("ascii", "replace").lower() not in _PLAIN:
             notes.append(
-                f"The file declares the encoding {coding[1].decode('ascii', 'replace')!r}: Python would read other "
-                "characters than the ones shown here, which are its bytes as UTF-8."
+                gettext(
+                    "The file declares the encoding %(encoding)s: Python would read other characters than the ones "
+                    "shown here, which are its bytes as UTF-8.",
+                    encoding=coding[1].decode("ascii", "replace"),
+                )
             )
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         text = content.decode("utf-8", "backslashreplace")
         if size <= MAX_PYTHON_BYTES:
-            notes.append("The file is not UTF-8: bytes that are no text are shown as \\x.. .")
+            notes.append(gettext("The file is not UTF-8: bytes that are no text are shown as \\x.. ."))
     lines = _lines(text)
     hidden = [number for number, line in enumerate(lines, 1) if _hides(line)]
     if hidden:
         notes.append(
-            f"Invisible or reordering characters stand in line {_numbers(hidden)}; they are named where they stand."
+            gettext(
+                "Invisible or reordering characters stand in line %(lines)s; they are named where they "
+                "stand.",
+                lines=_numbers(hidden),
+            )
         )
     long = [number for number, line in enumerate(lines, 1) if len(line) > PIECE]
     if long:
         notes.append(
-            f"Line {_numbers(long)} is very long; it is shown in pieces of {PIECE:,} characters, to its end."
+            gettext(
+                "Line %(lines)s is very long; it is shown in pieces of %(piece)s characters, to its end.",
+                lines=_numbers(long),
+                piece=f"{PIECE:,}",
+            )
         )
     return Source(lines, notes, size > MAX_PYTHON_BYTES)
 
 
 def _numbers(found: list[int]) -> str:
     shown = ", ".join(str(number) for number in found[:8])
-    return f"{shown} and {len(found) - 8} more" if len(found) > 8 else shown
+    return (
+        gettext("%(shown)s and %(more)s more", shown=shown, more=len(found) - 8) if len(found) > 8 else shown
+    )
 
 
 def _lines(text: str) -> list[str]:
@@ -179,7 +197,13 @@ def difference(before: list[str], after: list[str]) -> list[Row]:
     for _, old_from, old_to, new_from, new_to in changed:
         start = max(shown, new_from - CONTEXT)
         if start > shown:
-            rows.append(Row(0, [Part(f"{start - shown} unchanged lines")], sign="@"))
+            rows.append(
+                Row(
+                    0,
+                    [Part(ngettext("%(n)s unchanged line", "%(n)s unchanged lines", start - shown))],
+                    sign="@",
+                )
+            )
         rows += [r for n in range(start, new_from) for r in _rows(n + 1, after[n], [])]
         rows += [r for n in range(old_from, old_to) for r in _rows(n + 1, before[n], [], "-")]
         rows += [r for n in range(new_from, new_to) for r in _rows(n + 1, after[n], [], "+")]
@@ -187,7 +211,13 @@ def difference(before: list[str], after: list[str]) -> list[Row]:
         shown = min(new_to + CONTEXT, following, len(after))
         rows += [r for n in range(new_to, shown) for r in _rows(n + 1, after[n], [])]
     if shown < len(after):
-        rows.append(Row(0, [Part(f"{len(after) - shown} unchanged lines")], sign="@"))
+        rows.append(
+            Row(
+                0,
+                [Part(ngettext("%(n)s unchanged line", "%(n)s unchanged lines", len(after) - shown))],
+                sign="@",
+            )
+        )
     return rows
 
 

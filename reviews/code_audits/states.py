@@ -13,6 +13,7 @@ from django.db.models import Q
 from registry import remote_code
 from registry.enums import CodeAudit
 from registry.models import Revision, RevisionFile
+from registry.words import gettext, ngettext
 from reviews.code_audits.manifest import CodeFile, code_files
 from reviews.enums import FileMark, ReviewStatus
 from reviews.models import CodeWaiver, FileVerdict, ReviewRequest
@@ -124,24 +125,38 @@ def blocking(revision: Revision) -> list[str]:
         return []
     files = judged_files(revision)
     sentences = [
-        f"{file.file.path} failed its code audit: {file.verdict.reason.strip().rstrip('.')}."
+        gettext(
+            "%(path)s failed its code audit: %(reason)s.",
+            path=file.file.path,
+            reason=file.verdict.reason.strip().rstrip("."),
+        )
         for file in files
         if file.mark == FileMark.FAILED and file.verdict
     ]
     sentences += [
-        f"{file.file.path} was audited by {file.verdict.by.display_name}, who submitted this model: another security "
-        "auditor must judge it."
+        gettext(
+            "%(path)s was audited by %(by)s, who submitted this model: another security auditor must "
+            "judge it.",
+            path=file.file.path,
+            by=file.verdict.by.display_name,
+        )
         for file in files
         if file.mark == "open" and file.verdict
     ]
     unread = [file.file.path for file in files if file.verdict is None]
     if unread:
-        verb = "has" if len(unread) == 1 else "have"
-        sentences.append(f"{named(unread)} {verb} not been audited yet; a security auditor judges the code.")
+        sentences.append(
+            ngettext(
+                "%(files)s has not been audited yet; a security auditor judges the code.",
+                "%(files)s have not been audited yet; a security auditor judges the code.",
+                len(unread),
+                files=named(unread),
+            )
+        )
     if not sentences and remote_code.verdict(revision) != CodeAudit.PASSED:
-        sentences.append("The code audit of this revision has not passed; open its page to see why.")
+        sentences.append(gettext("The code audit of this revision has not passed; open its page to see why."))
     if sentences and revision.code_audit == CodeAudit.WAIVED:
-        sentences.insert(0, "The waiver of its code audit has ended.")
+        sentences.insert(0, gettext("The waiver of its code audit has ended."))
     return sentences
 
 

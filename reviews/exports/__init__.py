@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.utils import translation
+from django.utils.translation import gettext_lazy as _
 
 from registry import audit
 from registry.actors import Actor
@@ -16,14 +19,18 @@ from registry.canonical import canonical_json
 from registry.exceptions import NotFound
 from registry.models import Revision
 from registry.permissions import Action, check
+from registry.words import gettext
 from reviews.exports import bom, documents, dossier, template
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 @dataclass(frozen=True)
 class Kind:
     """`name` follows the model's and commit's in the file's name; `inline` ones are read in the browser."""
 
-    label: str
+    label: StrOrPromise
     name: str
     content_type: str
     build: Callable[[Actor, Revision], bytes]
@@ -44,15 +51,15 @@ def _json(actor: Actor, revision: Revision) -> bytes:
 
 KINDS: dict[str, Kind] = {
     "dossier": Kind(
-        "Dossier to print", "dossier.html", "text/html; charset=utf-8", documents.as_html, inline=True
+        _("Dossier to print"), "dossier.html", "text/html; charset=utf-8", documents.as_html, inline=True
     ),
-    "dossier-pdf": Kind("Dossier as PDF", "dossier.pdf", "application/pdf", documents.as_pdf),
-    "dossier-json": Kind("Dossier as JSON", "dossier.json", "application/json", _json),
+    "dossier-pdf": Kind(_("Dossier as PDF"), "dossier.pdf", "application/pdf", documents.as_pdf),
+    "dossier-json": Kind(_("Dossier as JSON"), "dossier.json", "application/json", _json),
     "review-template": Kind(
-        "Filled review template", "review.md", "text/markdown; charset=utf-8", template.as_markdown
+        _("Filled review template"), "review.md", "text/markdown; charset=utf-8", template.as_markdown
     ),
     "ml-bom": Kind(
-        "Bill of materials (CycloneDX)",
+        _("Bill of materials (CycloneDX)"),
         "cdx.json",
         "application/vnd.cyclonedx+json; version=1.6",
         bom.as_json,
@@ -66,10 +73,14 @@ def export_revision(*, actor: Actor, revision: Revision, kind: str) -> Exported:
     check(actor, Action.EXPORT_RECORD)
     if kind not in KINDS:
         raise NotFound(
-            f"There is no export {kind[:40]!r}. There are: {', '.join(KINDS)}.", code="export_unknown"
+            gettext(
+                "There is no export %(kind)r. There are: %(known)s.", kind=kind[:40], known=", ".join(KINDS)
+            ),
+            code="export_unknown",
         )
     chosen = KINDS[kind]
-    content = chosen.build(actor, revision)
+    with translation.override("en"):  # an export reads the same whoever takes it
+        content = chosen.build(actor, revision)
     audit.record(
         actor=actor,
         verb="record.exported",

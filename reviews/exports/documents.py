@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 from registry.actors import Actor
 from registry.exceptions import NotAvailable
 from registry.models import Revision
+from registry.words import gettext
 from reviews.enums import Verdict
 from reviews.exports.dossier import dossier_of
 
@@ -27,8 +28,10 @@ def as_pdf(actor: Actor, revision: Revision) -> bytes:
         from weasyprint import CSS, HTML
     except (ImportError, OSError) as error:
         raise NotAvailable(
-            "This installation cannot make PDF files: WeasyPrint lacks its system libraries (Pango). Open the dossier to "
-            "print and save it as PDF from the browser.",
+            gettext(
+                "This installation cannot make PDF files: WeasyPrint lacks its system libraries (Pango). "
+                "Open the dossier to print and save it as PDF from the browser."
+            ),
             code="pdf_not_available",
         ) from error
     style = Path(str(finders.find(STYLE))).read_text(encoding="utf-8")

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
+from django.utils import translation
 
 from registry import audit, queries
 from registry.actors import Actor
+from registry.models import AuditEvent
 from registry.permissions import Action, check
 
 # A cell that begins so is a formula to some spreadsheet (full-width forms included); a tab or line end hides one.
@@ -56,6 +58,11 @@ def export_approvals(*, actor: Actor) -> bytes:
     return content
 
 
+def _shown(events: list[AuditEvent]) -> list[audit.ShownEvent]:
+    with translation.override("en"):  # an export reads the same whoever takes it
+        return audit.shown(events)
+
+
 @transaction.atomic
 def export_events(*, actor: Actor) -> bytes:
     """The newest 100,000 events of the team, oldest first. Raises NotAllowed."""
@@ -66,7 +73,7 @@ def export_events(*, actor: Actor) -> bytes:
         (
             (e.seq, e.at.isoformat(), s.actor, e.verb, s.sentence, f"{e.object_type} {e.object_id or ''}".strip(),
              bytes(e.hash).hex())
-            for e, s in zip(events, audit.shown(events), strict=True)
+            for e, s in zip(events, _shown(events), strict=True)
         ),
     )  # fmt: skip
     audit.record(actor=actor, verb="table.exported", subject=None, what="audit events")

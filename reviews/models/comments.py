@@ -6,16 +6,17 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from registry.models import User
 from reviews.models.requests import ReviewRequest
 
 
 class CommentKind(models.TextChoices):
-    COMMENT = "comment", "Comment"
-    CHANGE = "change", "Change asked for"
-    RESOLVED = "resolved", "Resolved"
-    REOPENED = "reopened", "Reopened"
+    COMMENT = "comment", _("Comment")
+    CHANGE = "change", _("Change asked for")
+    RESOLVED = "resolved", _("Resolved")
+    REOPENED = "reopened", _("Reopened")
 
 
 class ReviewComment(models.Model):

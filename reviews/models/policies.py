@@ -6,23 +6,24 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from registry.enums import Status
 from registry.models import Revision, Team, User
 
 
 class PolicyState(models.TextChoices):
-    DRAFT = "draft", "Draft"
-    DRY_RUN = "dry_run", "Dry run"
-    IN_FORCE = "in_force", "In force"
-    RETIRED = "retired", "Retired"
+    DRAFT = "draft", _("Draft")
+    DRY_RUN = "dry_run", _("Dry run")
+    IN_FORCE = "in_force", _("In force")
+    RETIRED = "retired", _("Retired")
 
 
 POLICY_STATES: dict[str, Status] = {
-    PolicyState.DRAFT: Status("Draft", "file", "neutral"),
-    PolicyState.DRY_RUN: Status("Dry run", "eye", "info"),
-    PolicyState.IN_FORCE: Status("In force", "shield", "ok"),
-    PolicyState.RETIRED: Status("Retired", "history", "ended"),
+    PolicyState.DRAFT: Status(_("Draft"), "file", "neutral"),
+    PolicyState.DRY_RUN: Status(_("Dry run"), "eye", "info"),
+    PolicyState.IN_FORCE: Status(_("In force"), "shield", "ok"),
+    PolicyState.RETIRED: Status(_("Retired"), "history", "ended"),
 }
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from registry.exceptions import InvalidInput
 from registry.inspection.documents import BadDocument, read_yaml
+from registry.words import gettext
 from reviews.enums import Environment
 from reviews.policies.facts import BY_NAME, SAMPLES
 from reviews.policies.language import Expression, RuleError, compile_rule
@@ -66,7 +67,11 @@ class PolicyError(InvalidInput):
 
     def __init__(self, sentence: str, cure: str, line: int = 1, column: int = 1) -> None:
         super().__init__(
-            f"Line {line}: {sentence} {cure}", line=line, column=column, cure=cure, field="source"
+            gettext("Line %(line)s: %(sentence)s %(cure)s", line=line, sentence=sentence, cure=cure),
+            line=line,
+            column=column,
+            cure=cure,
+            field="source",
         )
 
 
@@ -75,38 +80,45 @@ def read_policy(source: str) -> Document:
     """Raises PolicyError."""
     if len(source.encode()) > MAX_BYTES:
         raise PolicyError(
-            f"The policy is larger than {MAX_BYTES // 1024} KiB.", "Split it into several policies."
+            gettext("The policy is larger than %(limit)s KiB.", limit=MAX_BYTES // 1024),
+            gettext("Split it into several policies."),
         )
     data, lines = _loaded(source), _Lines(source)
     unknown = set(data) - {"policy", "title", "rules"}
     if unknown:
         raise PolicyError(
-            f"There is no field `{min(unknown)[:40]}`.",
-            "A policy has policy, title and rules.",
+            gettext("There is no field `%(name)s`.", name=min(unknown)[:40]),
+            gettext("A policy has policy, title and rules."),
             lines.of(min(unknown)),
         )
     key, title = data.get("policy"), data.get("title")
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise PolicyError(
-            "`policy` is its name in small letters.",
-            "Write for example `policy: our-rules`.",
+            gettext("`policy` is its name in small letters."),
+            gettext("Write for example `policy: our-rules`."),
             lines.of("policy"),
         )
     if not isinstance(title, str) or not 0 < len(title.strip()) <= 120:
         raise PolicyError(
-            "`title` is missing or too long.", "Say in a few words what it asks for.", lines.of("title")
+            gettext("`title` is missing or too long."),
+            gettext("Say in a few words what it asks for."),
+            lines.of("title"),
         )
     rows = data.get("rules")
     if not isinstance(rows, list) or not 0 < len(rows) <= MAX_RULES:
         raise PolicyError(
-            f"`rules` is a list of 1 to {MAX_RULES} rules.", "Start each with `- key:`.", lines.of("rules")
+            gettext("`rules` is a list of 1 to %(limit)s rules.", limit=MAX_RULES),
+            gettext("Start each with `- key:`."),
+            lines.of("rules"),
         )
     rules = tuple(_rule(row, number, lines) for number, row in enumerate(rows))
     keys = [rule.key for rule in rules]
     for number, name in enumerate(keys):
         if name in keys[:number]:
             raise PolicyError(
-                f"Two rules are called `{name}`.", "Give one another key.", lines.of("rules", number, "key")
+                gettext("Two rules are called `%(name)s`.", name=name),
+                gettext("Give one another key."),
+                lines.of("rules", number, "key"),
             )
     return Document(key, title.strip(), rules, source, hashlib.sha256(source.encode()).hexdigest())
 
@@ -118,13 +130,15 @@ def default_policy() -> Document:
 
 def _loaded(source: str) -> dict[str, Any]:
     if "\x00" in source:
-        raise PolicyError("The text holds a NUL character.", "Remove it.")
+        raise PolicyError(gettext("The text holds a NUL character."), gettext("Remove it."))
     try:
         return read_yaml("policy.yaml", source)
     except BadDocument as error:
         line, column, words = _where(source)
         sentence = words or error.message.replace("The YAML header of policy.yaml", "The policy")
-        raise PolicyError(sentence.rstrip(".") + ".", "Correct the YAML there.", line, column) from None
+        raise PolicyError(
+            sentence.rstrip(".") + ".", gettext("Correct the YAML there."), line, column
+        ) from None
 
 
 def _where(source: str) -> tuple[int, int, str]:
@@ -132,7 +146,11 @@ def _where(source: str) -> tuple[int, int, str]:
         yaml.compose(source, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        return (mark.line + 1, mark.column + 1, f"This is not YAML: {error.problem}") if mark else (1, 1, "")
+        return (
+            (mark.line + 1, mark.column + 1, gettext("This is not YAML: %(problem)s", problem=error.problem))
+            if mark
+            else (1, 1, "")
+        )
     except (yaml.YAMLError, RecursionError):
         pass
     return 1, 1, ""
@@ -173,40 +191,50 @@ class _Lines:
 def _rule(row: Any, number: int, lines: _Lines) -> Rule:
     place = ("rules", number)
     if not isinstance(row, dict):
-        raise PolicyError("A rule is a list of `key: value` lines.", "Start with `- key:`.", lines.of(*place))
+        raise PolicyError(
+            gettext("A rule is a list of `key: value` lines."),
+            gettext("Start with `- key:`."),
+            lines.of(*place),
+        )
     unknown = sorted(str(key) for key in set(row) - KEYS)
     if unknown:
         raise PolicyError(
-            f"A rule has no field `{unknown[0][:40]}`.",
-            f"It has: {', '.join(sorted(KEYS))}.",
+            gettext("A rule has no field `%(name)s`.", name=unknown[0][:40]),
+            gettext("It has: %(keys)s.", keys=", ".join(sorted(KEYS))),
             lines.of(*place, unknown[0]),
         )
     texts = {name: _text(row, name, limit, lines, place) for name, limit in TEXTS.items()}
     if not _KEY.fullmatch(texts["key"]):
         raise PolicyError(
-            "`key` is missing or not in small letters.",
-            "Write for example `key: no_pickle`.",
+            gettext("`key` is missing or not in small letters."),
+            gettext("Write for example `key: no_pickle`."),
             lines.of(*place, "key"),
         )
     for name in ("title", "message"):
         if not texts[name]:
             raise PolicyError(
-                f"The rule `{texts['key']}` has no {name}.",
-                "People read it; write a sentence.",
+                gettext("The rule `%(rule)s` has no %(name)s.", rule=texts["key"], name=name),
+                gettext("People read it; write a sentence."),
                 lines.of(*place),
             )
     effect = row.get("effect", "fail")
     if effect not in EFFECTS:
-        raise PolicyError("`effect` is info, warn or fail.", "Choose one.", lines.of(*place, "effect"))
+        raise PolicyError(
+            gettext("`effect` is info, warn or fail."), gettext("Choose one."), lines.of(*place, "effect")
+        )
     if row.get("evidence", "") not in EVIDENCE:
         raise PolicyError(
-            "`evidence` is review, benchmark or evaluation.",
-            "Choose one, or leave it out.",
+            gettext("`evidence` is review, benchmark or evaluation."),
+            gettext("Choose one, or leave it out."),
             lines.of(*place, "evidence"),
         )
     for name in ("panel", "waivable"):
         if not isinstance(row.get(name, True), bool):
-            raise PolicyError(f"`{name}` is true or false.", "Write one of them.", lines.of(*place, name))
+            raise PolicyError(
+                gettext("`%(name)s` is true or false.", name=name),
+                gettext("Write one of them."),
+                lines.of(*place, name),
+            )
     return Rule(
         require=_expression(row, "require", lines, place),
         when=_expression(row, "when", lines, place) if row.get("when") not in (None, "") else None,
@@ -224,15 +252,15 @@ def _text(row: dict[str, Any], name: str, limit: int, lines: _Lines, place: tupl
     value = row.get(name, "")
     if not isinstance(value, str) or len(value) > limit:
         raise PolicyError(
-            f"`{name}` is a text of at most {limit} characters.",
-            "Put it in quotes, or shorten it.",
+            gettext("`%(name)s` is a text of at most %(limit)s characters.", name=name, limit=limit),
+            gettext("Put it in quotes, or shorten it."),
             lines.of(*place, name),
         )
     for hole in _HOLE.findall(value):
         if hole not in BY_NAME:
             raise PolicyError(
-                f"There is no fact `{hole[:60]}` to fill in.",
-                "Use a name of the list of facts.",
+                gettext("There is no fact `%(name)s` to fill in.", name=hole[:60]),
+                gettext("Use a name of the list of facts."),
                 lines.of(*place, name),
             )
     return value.strip()
@@ -244,8 +272,8 @@ def _choices(
     value = row.get(name, [])
     if not isinstance(value, list) or not all(item in among for item in value):
         raise PolicyError(
-            f"`{name}` is a list of: {', '.join(among)}.",
-            f"Write for example `{name}: [{among[-1]}]`.",
+            gettext("`%(name)s` is a list of: %(known)s.", name=name, known=", ".join(among)),
+            gettext("Write for example `%(name)s: [%(known)s]`.", name=name, known=among[-1]),
             lines.of(*place, name),
         )
     return frozenset(value)
@@ -258,13 +286,20 @@ def _expression(row: dict[str, Any], name: str, lines: _Lines, place: tuple[Any,
         value = "true" if value else "false"
     if not isinstance(value, str):
         raise PolicyError(
-            f"`{name}` is an expression over facts.", "Write for example `require: findings.fail == 0`.", line
+            gettext("`%(name)s` is an expression over facts.", name=name),
+            gettext("Write for example `require: findings.fail == 0`."),
+            line,
         )
     try:
         return compile_rule(value, SAMPLES)
     except RuleError as error:
         at = error.column + (column - 1 if error.line == 1 else 0)
-        raise PolicyError(f"`{name}`: {error.sentence}", error.cure, line + error.line - 1, at) from None
+        raise PolicyError(
+            gettext("`%(name)s`: %(problem)s", name=name, problem=error.sentence),
+            error.cure,
+            line + error.line - 1,
+            at,
+        ) from None
 
 
 def filled(text: str, facts: dict[str, Any]) -> str:
@@ -274,6 +309,12 @@ def filled(text: str, facts: dict[str, Any]) -> str:
         found = facts.get(match[1])
         if match[1] == "revision.sha" and found:
             return str(found)[:7]
-        return "not known" if found is None else f"{found:.3f}" if isinstance(found, float) else str(found)
+        return (
+            gettext("not known")
+            if found is None
+            else f"{found:.3f}"
+            if isinstance(found, float)
+            else str(found)
+        )
 
     return _HOLE.sub(value, text)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from registry.canonical import sha256_json
 from registry.models import Revision
+from registry.words import gettext
 from reviews.models import PolicyState, PolicyVersion, ReviewRequest, Waiver
 from reviews.policies.documents import Document, Rule, default_policy, filled, read_policy
 from reviews.policies.facts import BY_NAME, Gathered, Subject, facts_of, gather
@@ -28,6 +29,11 @@ class InForce:
     document: Document
     number: int
     state: str = PolicyState.IN_FORCE
+
+
+def in_words(text: str) -> str:
+    """A rule's words in the reader's language where the catalogue has them: those of the shipped set (words.py)."""
+    return gettext(text) if text else ""
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,19 @@ class Judge:
         missing = tuple(sorted(name for name in rule.require.reads if name not in facts))
         held = None if missing else self._holds(rule.require, facts)
         if held:
-            state, sentence = MET, filled(rule.met or "It holds.", facts)
+            state, sentence = MET, filled(in_words(rule.met) or gettext("It holds."), facts)
         elif held is None:
-            names = ", ".join(f"“{BY_NAME[name].title}” ({name})" for name in missing) or "what it computes"
+            names = ", ".join(f"“{gettext(BY_NAME[name].title)}” ({name})" for name in missing) or gettext(
+                "what it computes"
+            )
             state = UNKNOWN
-            sentence = filled(rule.missing, facts) if rule.missing else f"{rule.title}: not known is {names}."
+            sentence = (
+                filled(in_words(rule.missing), facts)
+                if rule.missing
+                else gettext("%(title)s: not known is %(names)s.", title=in_words(rule.title), names=names)
+            )
         else:
-            state, sentence = VIOLATED, filled(rule.message, facts)
+            state, sentence = VIOLATED, filled(in_words(rule.message), facts)
         key = f"{policy.document.key}/{rule.key}"
         waiver = self.waivers.get((subject.revision.pk, key)) if state != MET and rule.waivable else None
         return Outcome(

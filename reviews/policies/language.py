@@ -20,6 +20,7 @@ import lark
 from celpy.evaluation import CELEvalError, Evaluator
 
 from registry.exceptions import InvalidInput
+from registry.words import gettext
 
 MAX_CHARACTERS = 1_000
 MAX_BRACKETS = 8
@@ -96,11 +97,13 @@ def _compiled(source: str, known: _Known) -> Expression:
         tree = cast("lark.Tree[Any]", _environment.compile(source))
     except celpy.CELParseError as error:
         raise RuleError(
-            "The expression cannot be read here.", "Look for a missing operator, quote or bracket.",
+            gettext("The expression cannot be read here."), gettext("Look for a missing operator, quote or bracket."),
             error.line or 1, error.column or 1,
         ) from None  # fmt: skip
     if _depth(tree) > MAX_DEPTH:
-        raise RuleError("The expression is nested too deeply.", "Split it into several rules.")
+        raise RuleError(
+            gettext("The expression is nested too deeply."), gettext("Split it into several rules.")
+        )
     expression = _named(source, tree, known)
     _try_out(expression, known)
     return expression
@@ -108,11 +111,17 @@ def _compiled(source: str, known: _Known) -> Expression:
 
 def _check_size(source: str) -> None:
     if not source.strip():
-        raise RuleError("The expression is empty.", "Write a condition over facts, or `true`.")
+        raise RuleError(
+            gettext("The expression is empty."), gettext("Write a condition over facts, or `true`.")
+        )
     if len(source) > MAX_CHARACTERS:
         raise RuleError(
-            f"The expression has {len(source)} characters; at most {MAX_CHARACTERS} are read.",
-            "Split it into several rules.",
+            gettext(
+                "The expression has %(n)s characters; at most %(limit)s are read.",
+                n=len(source),
+                limit=MAX_CHARACTERS,
+            ),
+            gettext("Split it into several rules."),
         )
     level = 0
     for number, character in enumerate(re.sub(r"\"[^\"\n]*\"|'[^'\n]*'", lambda m: "_" * len(m[0]), source)):
@@ -120,7 +129,8 @@ def _check_size(source: str) -> None:
         if level > MAX_BRACKETS:
             line = source.count("\n", 0, number) + 1
             raise RuleError(
-                f"Brackets are nested deeper than {MAX_BRACKETS}.", "Split it into several rules.", line,
+                gettext("Brackets are nested deeper than %(limit)s.", limit=MAX_BRACKETS),
+                gettext("Split it into several rules."), line,
                 number - source.rfind("\n", 0, number),
             )  # fmt: skip
 
@@ -168,11 +178,16 @@ def _named(source: str, tree: lark.Tree[Any], known: Mapping[str, Any]) -> Expre
             if path not in known:
                 close = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
                 cure = (
-                    f"Did you mean `{close[0]}`?"
+                    gettext("Did you mean `%(name)s`?", name=close[0])
                     if close
-                    else "The facts beside the editor are all there are."
+                    else gettext("The facts beside the editor are all there are.")
                 )
-                raise RuleError(f"There is no fact `{path[:60]}`.", cure, place.line or 1, place.column or 1)
+                raise RuleError(
+                    gettext("There is no fact `%(name)s`.", name=path[:60]),
+                    cure,
+                    place.line or 1,
+                    place.column or 1,
+                )
             (asked if how == "has" else reads).add(path)
         else:
             raise RuleError(how, path, place.line or 1, place.column or 1)
@@ -188,9 +203,9 @@ def _uses(node: Any, bound: frozenset[str]) -> Iterator[Use]:
         return
     if node.data in FORBIDDEN:
         yield (
-            "Compare with `+`, `-`, `/`, or say the bound itself.",
+            gettext("Compare with `+`, `-`, `/`, or say the bound itself."),
             _token(node),
-            (f"The operator `{FORBIDDEN[node.data]}` does not exist here."),
+            (gettext("The operator `%(name)s` does not exist here.", name=FORBIDDEN[node.data])),
         )
         return
     path = _path(node)
@@ -203,7 +218,11 @@ def _uses(node: Any, bound: frozenset[str]) -> Iterator[Use]:
     elif node.data == "member_dot_arg":
         yield from _method(node, bound)
     elif node.data in ("member_object", "dot_ident"):
-        yield "Write a condition over facts.", _token(node), "Objects cannot be made in a rule."
+        yield (
+            gettext("Write a condition over facts."),
+            _token(node),
+            gettext("Objects cannot be made in a rule."),
+        )
     else:
         for child in node.children:
             yield from _uses(child, bound)
@@ -218,9 +237,9 @@ def _call(node: lark.Tree[Any], bound: frozenset[str]) -> Iterator[Use]:
         return
     if name not in FUNCTIONS:
         yield (
-            f"There are: {', '.join(sorted(FUNCTIONS | {'has'}))}.",
+            gettext("There are: %(known)s.", known=", ".join(sorted(FUNCTIONS | {"has"}))),
             _token(node),
-            f"There is no function `{name[:40]}`.",
+            gettext("There is no function `%(name)s`.", name=name[:40]),
         )
         return
     for child in arguments:
@@ -233,9 +252,9 @@ def _method(node: lark.Tree[Any], bound: frozenset[str]) -> Iterator[Use]:
     arguments = node.children[2].children if len(node.children) > 2 else []
     if str(name) not in MACROS | METHODS:
         yield (
-            f"There are: {', '.join(sorted(MACROS | METHODS))}.",
+            gettext("There are: %(known)s.", known=", ".join(sorted(MACROS | METHODS))),
             name,
-            f"There is no function `{str(name)[:40]}`.",
+            gettext("There is no function `%(name)s`.", name=str(name)[:40]),
         )
         return
     yield from _uses(receiver, bound)
@@ -245,11 +264,23 @@ def _method(node: lark.Tree[Any], bound: frozenset[str]) -> Iterator[Use]:
         return
     variable = _path(arguments[0]) if len(arguments) == 2 else ""
     if not variable or "." in variable:
-        yield f"Write `list.{name}(x, condition)`.", name, f"`{name}` needs a name and a condition."
+        yield (
+            gettext("Write `list.%(name)s(x, condition)`.", name=name),
+            name,
+            gettext("`%(name)s` needs a name and a condition.", name=name),
+        )
     elif bound:
-        yield "Split it into two rules.", name, "One walk over a list inside another is not allowed."
+        yield (
+            gettext("Split it into two rules."),
+            name,
+            gettext("One walk over a list inside another is not allowed."),
+        )
     elif not _path(receiver) and not _is_list(receiver):
-        yield "Name the fact itself.", name, "Only a fact's list or a written list can be walked."
+        yield (
+            gettext("Name the fact itself."),
+            name,
+            gettext("Only a fact's list or a written list can be walked."),
+        )
     else:
         yield from _uses(arguments[1], bound | {variable})
 
@@ -264,21 +295,26 @@ def _try_out(expression: Expression, known: Mapping[str, Any]) -> None:
     try:
         value = _run(expression, nested(known))
     except TooExpensive:
-        raise RuleError("The expression takes too many steps.", "Split it into several rules.") from None
+        raise RuleError(
+            gettext("The expression takes too many steps."), gettext("Split it into several rules.")
+        ) from None
     except CELEvalError as error:
         why = str(error.args[0] if error.args else "")
-        why = "two sides of different kinds" if "overload" in why else why[:120]
+        why = gettext("two sides of different kinds") if "overload" in why else why[:120]
         raise RuleError(
-            f"The types do not fit: {why}.",
-            "Compare a text with a text, a whole number with a whole number (1), a decimal with a decimal (1.0).",
+            gettext("The types do not fit: %(why)s.", why=why),
+            gettext("Compare a text with a text, a whole number with a whole number (1), a decimal with a " "decimal (1.0)."),
             error.line or 1, error.column or 1,
         ) from None  # fmt: skip
     except (RecursionError, ArithmeticError, ValueError, TypeError, LookupError) as error:
         raise RuleError(
-            f"The expression cannot be computed ({type(error).__name__}).", "Write it simpler."
+            gettext("The expression cannot be computed (%(name)s).", name=type(error).__name__),
+            gettext("Write it simpler."),
         ) from None
     if not isinstance(value, bool | celpy.celtypes.BoolType):
-        raise RuleError("The expression gives no yes or no.", "Compare the fact with something.")
+        raise RuleError(
+            gettext("The expression gives no yes or no."), gettext("Compare the fact with something.")
+        )
 
 
 def nested(facts: Mapping[str, Any]) -> dict[str, Any]:

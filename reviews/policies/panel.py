@@ -10,9 +10,10 @@ from registry.actors import Actor
 from registry.enums import EvidenceKind
 from registry.exceptions import DomainError
 from registry.models import Revision
+from registry.words import gettext
 from reviews.models import ReviewRequest, Waiver
 from reviews.policies.facts import Subject
-from reviews.policies.gate import MET, Judge, Outcome, judge_for
+from reviews.policies.gate import MET, Judge, Outcome, in_words, judge_for
 from reviews.services.policies import check_waive
 
 
@@ -39,7 +40,9 @@ def panel_lines(actor: Actor, revision: Revision, request: ReviewRequest | None)
     found = [o for o in judge.outcomes(subject) if (o.rule.panel and not o.dry_run) or o.state != MET]
     found.sort(key=lambda o: not o.rule.panel or o.dry_run)
     lines = [_line(judge, outcome, subject, may=may) for outcome in found]
-    return lines, f"{sum(line.ok is True for line in lines)} of {len(lines)} met"
+    return lines, gettext(
+        "%(met)s of %(total)s met", met=sum(line.ok is True for line in lines), total=len(lines)
+    )
 
 
 def _may_waive(actor: Actor, revision: Revision) -> bool:
@@ -56,17 +59,21 @@ def _line(judge: Judge, outcome: Outcome, subject: Subject, *, may: bool) -> Lin
     ok = True if met else False if outcome.blocks else None
     offer = may and rule.waivable and rule.effect != "info" and not met
     note = (
-        f"Dry run of {outcome.policy} version {outcome.number}: it blocks nothing yet."
+        gettext(
+            "Dry run of %(policy)s version %(number)s: it blocks nothing yet.",
+            policy=outcome.policy,
+            number=outcome.number,
+        )
         if outcome.dry_run
         else ""
     )
     return Line(
-        title=rule.title,
+        title=in_words(rule.title),
         ok=ok,
         words=outcome.sentence,
-        who="" if ok else rule.who,
+        who="" if ok else in_words(rule.who),
         url=_evidence(judge, rule.evidence, subject),
-        help="" if ok else rule.help,
+        help="" if ok else in_words(rule.help),
         note=note,
         waiver=outcome.waiver,
         waive_url=f"{reverse('waiver_new', args=[revision.pk])}?rule={outcome.key}" if offer else "",

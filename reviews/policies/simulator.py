@@ -12,11 +12,12 @@ from django.utils import timezone
 from registry.actors import Actor
 from registry.enums import ApprovalStatus
 from registry.models import Approval
+from registry.words import gettext
 from reviews.enums import ReviewStatus
 from reviews.models import ReviewRequest
 from reviews.policies.documents import read_policy
 from reviews.policies.facts import Subject
-from reviews.policies.gate import InForce, Judge, Outcome, judge_for
+from reviews.policies.gate import InForce, Judge, Outcome, in_words, judge_for
 
 MAX_SUBJECTS = 500  # of each kind, newest first; the answer says when there were more
 MAX_SECONDS = 15.0  # of judging; what was not reached is said, too
@@ -127,10 +128,12 @@ def _flip(judge: Judge, subject: Subject, now: list[InForce], then: list[InForce
     standing = {o.key: o.effect for o in was}
     coming = {o.key: o.effect for o in will}
     reasons = [
-        f"{o.rule.title}: {o.sentence}" for o in will if o.is_violation and standing.get(o.key) != o.effect
+        f"{in_words(o.rule.title)}: {o.sentence}"
+        for o in will
+        if o.is_violation and standing.get(o.key) != o.effect
     ]
     reasons += [
-        f"{o.rule.title}: no longer a violation."
+        gettext("%(title)s: no longer a violation.", title=in_words(o.rule.title))
         for o in was
         if o.is_violation and coming.get(o.key, "ok") == "ok"
     ]

@@ -12,6 +12,7 @@ from django.utils import timezone
 from registry import audit
 from registry.actors import Actor
 from registry.exceptions import Conflict, InvalidInput
+from registry.words import gettext
 from reviews import checklists, machines, permissions
 from reviews.checklists.reading import Suggestion
 from reviews.checklists.typed import check_answer_fields
@@ -45,7 +46,12 @@ def save_answers(*, actor: Actor, request_pk: int, answers: Mapping[str, Mapping
     for key in answers:
         if key not in known:
             raise InvalidInput(
-                f"The checklist has no item {key[:40]!r}. It has: {', '.join(known)}.", field=key
+                gettext(
+                    "The checklist has no item %(key)r. It has: %(known)s.",
+                    key=key[:40],
+                    known=", ".join(known),
+                ),
+                field=key,
             )
         permissions.check_item(actor, request, known[key])
     offered = checklists.suggestions_for(request, keys=answers)
@@ -66,12 +72,14 @@ def _read(item: dict[str, Any], given: Mapping[str, Any], offered: Suggestion | 
     if "accept" in given:
         if suggestion is None:
             raise InvalidInput(
-                f"{item['title']}: nothing is suggested here; it needs your own judgement.", code="no_suggestion",
+                gettext("%(item)s: nothing is suggested here; it needs your own judgement.",
+                        item=checklists.title_of(item)), code="no_suggestion",
                 field=item["key"],
             )  # fmt: skip
         if given["accept"] != suggestion["sha256"]:
             raise Conflict(
-                f"{item['title']}: the evidence changed after you opened this page. Read the suggestion again.",
+                gettext("%(item)s: the evidence changed after you opened this page. Read the suggestion again.",
+                        item=checklists.title_of(item)),
                 code="suggestion_changed", field=item["key"], suggestion=suggestion,
             )  # fmt: skip
         return Written(
@@ -128,8 +136,12 @@ def _check_seen(
         return
     theirs = {"verdict": standing.verdict, "value": standing.value, "text": standing.text}
     raise Conflict(
-        f"{item['title']}: {standing.by.display_name} changed this answer after you opened it. Both are shown: join them, "
-        "then save again.",
+        gettext(
+            "%(item)s: %(by)s changed this answer after you opened it. Both are shown: join them, then "
+            "save again.",
+            item=checklists.title_of(item),
+            by=standing.by.display_name,
+        ),
         code="stale_answer",
         field=item["key"],
         version=current,

@@ -13,6 +13,7 @@ from registry import audit
 from registry.actors import Actor
 from registry.exceptions import Conflict, InvalidInput
 from registry.models import Membership
+from registry.words import gettext
 from reviews import machines, permissions
 from reviews.models import CommentKind, Mention, ReviewComment, ReviewRequest
 
@@ -92,7 +93,12 @@ def settle_thread(*, actor: Actor, request_pk: int, thread_pk: int, resolved: bo
     if thread.kind == CommentKind.CHANGE:
         permissions.check_settle_change(actor, request)
     if _is_open(list(thread.replies.order_by("pk"))) != resolved:
-        raise Conflict(f"The thread is {'resolved' if resolved else 'open'} already.", code="same_state")
+        raise Conflict(
+            gettext("The thread is resolved already.")
+            if resolved
+            else gettext("The thread is open already."),
+            code="same_state",
+        )
     kind = CommentKind.RESOLVED if resolved else CommentKind.REOPENED
     made = ReviewComment.objects.create(
         request=request,
@@ -119,11 +125,13 @@ def write_comment(
     """The row and its mentions; within the caller's transaction, after the caller's checks."""
     text = text.strip()
     if not text:
-        raise InvalidInput("Write the comment first.", code="no_words", field="text")
+        raise InvalidInput(gettext("Write the comment first."), code="no_words", field="text")
     if len(text) > MAX_TEXT:
-        raise InvalidInput("A comment has at most 4,000 characters.", code="too_long", field="text")
+        raise InvalidInput(gettext("A comment has at most 4,000 characters."), code="too_long", field="text")
     if key and key not in {item["key"] for item in request.checklist}:
-        raise InvalidInput(f"The checklist has no item {key[:40]!r}.", code="unknown_item", field="key")
+        raise InvalidInput(
+            gettext("The checklist has no item %(key)r.", key=key[:40]), code="unknown_item", field="key"
+        )
     made = ReviewComment.objects.create(
         request=request,
         thread=thread,
@@ -145,7 +153,7 @@ def write_comment(
 def _thread(request: ReviewRequest, pk: int) -> ReviewComment:
     found = request.comments.filter(pk=pk, thread__isnull=True).first()
     if found is None:
-        raise InvalidInput("This review has no such thread.", code="unknown_thread", field="thread")
+        raise InvalidInput(gettext("This review has no such thread."), code="unknown_thread", field="thread")
     return found
 
 

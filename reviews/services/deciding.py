@@ -14,6 +14,7 @@ from registry.exceptions import Conflict, InvalidInput
 from registry.models import Approval
 from registry.services.approvals import grant_approval
 from registry.services.channels import check_reason
+from registry.words import gettext
 from reviews import attestations, machines, permissions, votes
 from reviews.enums import APPROVALS, Decision
 from reviews.models import CommentKind, ReviewRequest, Vote
@@ -44,7 +45,9 @@ def decide(
     request = machines.lock(request_pk)
     if decision not in Decision.values:
         raise InvalidInput(
-            f"A decision is one of: {', '.join(Decision.values)}.", code="bad_decision", field="decision"
+            gettext("A decision is one of: %(decision)s.", decision=", ".join(Decision.values)),
+            code="bad_decision",
+            field="decision",
         )
     permissions.check_decide(actor, request)
     if decision not in APPROVALS:
@@ -59,7 +62,9 @@ def decide(
             apply_record(actor, request, changes)
         permissions.check_approve(actor, request, request.conditions)
         if decision == Decision.APPROVED_WITH_CONDITIONS and not request.conditions:
-            raise InvalidInput("Write the conditions.", code="conditions_missing", field="conditions")
+            raise InvalidInput(
+                gettext("Write the conditions."), code="conditions_missing", field="conditions"
+            )
     _cast(actor, request, decision, reason)
     if decision == Decision.NEEDS_LEGAL_REVIEW:
         return _ask_legal(actor, request, reason.strip())
@@ -75,7 +80,10 @@ def decide(
 def _check_seen(request: ReviewRequest, seen_sha256: str) -> None:
     if seen_sha256 and seen_sha256 != content_sha256(request):
         raise Conflict(
-            "Somebody changed an answer or the decision record after you opened this page. Read it again, then decide.",
+            gettext(
+                "Somebody changed an answer or the decision record after you opened this page. Read it "
+                "again, then decide."
+            ),
             code="changed_since_seen",
         )
 
@@ -109,7 +117,7 @@ def _note_vote(actor: Actor, request: ReviewRequest, words: str) -> ReviewReques
 def _ask_legal(actor: Actor, request: ReviewRequest, reason: str) -> ReviewRequest:
     """A seat more, for legal. It belongs to what is voted on, so earlier votes are cast again when legal has looked."""
     if request.legal_asked:
-        raise Conflict("A legal reviewer is asked already.", code="legal_asked")
+        raise Conflict(gettext("A legal reviewer is asked already."), code="legal_asked")
     request.legal_asked, request.legal_reason = True, reason
     request.votes_needed = len(votes.seats_of(request))
     refresh(request)

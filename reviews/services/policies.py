@@ -13,6 +13,7 @@ from registry.exceptions import Conflict, InvalidInput, NotAllowed
 from registry.models import Membership, Revision, User
 from registry.permissions import Action, check
 from registry.services.channels import check_reason
+from registry.words import gettext, lowered
 from reviews.models import Policy, PolicyState, PolicyVersion, ReviewRequest, Waiver
 from reviews.policies.documents import read_policy
 from reviews.policies.gate import policies_in_force
@@ -42,8 +43,8 @@ def save_policy(
     number = newest.number if newest else 0
     if seen is not None and seen != number:
         raise Conflict(
-            f"Somebody saved version {number} of this policy meanwhile; you started from {seen}. Compare the two, then save "
-            "again.",
+            gettext("Somebody saved version %(number)s of this policy meanwhile; you started from %(seen)s. "
+                    "Compare the two, then save again.", number=number, seen=seen),
             code="changed_since_seen", newest=number,
         )  # fmt: skip
     now = timezone.now()
@@ -75,7 +76,11 @@ def move_policy(*, actor: Actor, version_pk: int, state: str) -> PolicyVersion:
     version = PolicyVersion.objects.select_related("policy").get(pk=version_pk)
     if version.state not in MOVES.get(state, ()):
         raise Conflict(
-            f"Version {version.number} is {version.shown_state.label.lower()}, so it cannot become that. Save a new version.",
+            gettext(
+                "Version %(number)s is %(shown_state)s, so it cannot become that. Save a new version.",
+                number=version.number,
+                shown_state=lowered(version.shown_state.label),
+            ),
             code="wrong_state",
         )
     if state in (PolicyState.IN_FORCE, PolicyState.DRY_RUN):
@@ -108,7 +113,7 @@ def check_waive(actor: Actor, revision: Revision) -> None:
     """Role and four eyes. Raises NotAllowed."""
     if ReviewRequest.objects.filter(revision=revision, submitted_by=actor.user).exists():
         raise NotAllowed(
-            "You submitted this model, so somebody else must waive its violations.", code="four_eyes"
+            gettext("You submitted this model, so somebody else must waive its violations."), code="four_eyes"
         )
     check(actor, Action.WAIVE)
 
@@ -125,7 +130,11 @@ def grant_waiver(
     _check_rule(actor, rule)
     text = check_reason(reason)
     if not 1 <= days <= MAX_WAIVER_DAYS:
-        raise InvalidInput(f"A waiver lasts 1 to {MAX_WAIVER_DAYS} days.", code="bad_expiry", field="days")
+        raise InvalidInput(
+            gettext("A waiver lasts 1 to %(max_waiver_days)s days.", max_waiver_days=MAX_WAIVER_DAYS),
+            code="bad_expiry",
+            field="days",
+        )
     answering = _owner(actor, owner, revision)
     Revision.objects.select_for_update().get(pk=revision.pk)
     now = timezone.now()
@@ -133,7 +142,8 @@ def grant_waiver(
         revision=revision, rule=rule, ended_at__isnull=True, expires_at__gt=now
     ).exists():
         raise Conflict(
-            "This rule is waived for this revision already. End that waiver first.", code="already_waived"
+            gettext("This rule is waived for this revision already. End that waiver first."),
+            code="already_waived",
         )
     waiver = Waiver.objects.create(
         revision=revision, rule=rule, reason=text, owner=answering, by=actor.user, at=now,
@@ -154,10 +164,13 @@ def _check_rule(actor: Actor, rule: str) -> None:
     }
     if rule not in known:
         raise InvalidInput(
-            "No policy in force has this rule. Choose one of the revision's page.", field="rule"
+            gettext("No policy in force has this rule. Choose one of the revision's page."), field="rule"
         )
     if not known[rule].waivable:
-        raise InvalidInput(f"“{known[rule].title}” cannot be waived: it has a way of its own.", field="rule")
+        raise InvalidInput(
+            gettext("“%(title)s” cannot be waived: it has a way of its own.", title=known[rule].title),
+            field="rule",
+        )
 
 
 def _owner(actor: Actor, name: str, revision: Revision) -> User:
@@ -165,7 +178,11 @@ def _owner(actor: Actor, name: str, revision: Revision) -> User:
         return actor.user
     member = Membership.objects.filter(team=actor.in_team, user__username=name).select_related("user").first()
     if member is None:
-        raise InvalidInput(f"{name[:60]} is no member of this team.", code="owner_unknown", field="owner")
+        raise InvalidInput(
+            gettext("%(name)s is no member of this team.", name=name[:60]),
+            code="owner_unknown",
+            field="owner",
+        )
     return member.user
 
 
@@ -176,7 +193,7 @@ def end_waiver(*, actor: Actor, waiver: Waiver) -> Waiver:
     row = Waiver.objects.select_for_update(of=("self",)).select_related("revision__model").get(pk=waiver.pk)
     now = timezone.now()
     if row.ended_at or row.expires_at <= now:
-        raise Conflict("This waiver has ended already.", code="wrong_state")
+        raise Conflict(gettext("This waiver has ended already."), code="wrong_state")
     row.ended_at, row.ended_by = now, actor.user
     row.save(update_fields=["ended_at", "ended_by"])
     _note(actor, row, verb="waiver.ended")

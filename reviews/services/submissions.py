@@ -14,6 +14,7 @@ from registry.exceptions import Conflict, InvalidInput
 from registry.hub import HubRevision
 from registry.models import Job, RegisteredModel, Team
 from registry.permissions import Action, check
+from registry.words import gettext, joined
 from reviews import machines, permissions
 from reviews.checklists.templates import current_version
 from reviews.enums import OPEN_STATUSES, DataClass, Environment, ReviewStatus
@@ -39,17 +40,23 @@ def check_submission(
     typed_id, typed_revision = hub.parse_reference(model_id)
     if len(use_case.strip()) < 10:
         raise InvalidInput(
-            "Describe the use case in a sentence (at least 10 characters): reviewers decide on it.",
+            gettext("Describe the use case in a sentence (at least 10 characters): reviewers decide on it."),
             code="use_case_missing", field="use_case",
         )  # fmt: skip
     if len(use_case) > 4000:
-        raise InvalidInput("The use case has at most 4,000 characters.", code="too_long", field="use_case")
+        raise InvalidInput(
+            gettext("The use case has at most 4,000 characters."), code="too_long", field="use_case"
+        )
     if environment not in Environment.values:
         raise InvalidInput(
-            f"The environment is one of: {', '.join(Environment.values)}.", field="environment"
+            gettext("The environment is one of: %(environment)s.", environment=", ".join(Environment.values)),
+            field="environment",
         )
     if data_class not in DataClass.values:
-        raise InvalidInput(f"The data class is one of: {', '.join(DataClass.values)}.", field="data_class")
+        raise InvalidInput(
+            gettext("The data class is one of: %(dataclass)s.", dataclass=", ".join(DataClass.values)),
+            field="data_class",
+        )
     return Submission(
         model_id=typed_id,
         requested_revision=hub.check_revision(revision or typed_revision),
@@ -77,7 +84,7 @@ def submit_model(*, actor: Actor, submission: Submission) -> ReviewRequest:
     check(actor, Action.SUBMIT_MODEL)
     found = hub.resolve(submission.model_id, submission.requested_revision)
     if found.blockers:
-        raise InvalidInput(" ".join(found.blockers), code="incomplete_repository", field="model_id")
+        raise InvalidInput(joined(found.blockers), code="incomplete_repository", field="model_id")
     with transaction.atomic():
         team = actor.in_team
         model, _ = RegisteredModel.objects.get_or_create(team=team, model_id=submission.model_id)
@@ -113,8 +120,14 @@ def _check_not_open(model: RegisteredModel, submission: Submission, commit_sha: 
     )
     if twin:
         raise Conflict(
-            f"{model.model_id}@{commit_sha[:7]} is already under review for {submission.environment} (review {twin.pk}). "
-            "Follow that one, or withdraw it first.",
+            gettext(
+                "%(model_id)s@%(commit_sha)s is already under review for %(environment)s (review %(twin)s). "
+                "Follow that one, or withdraw it first.",
+                model_id=model.model_id,
+                commit_sha=commit_sha[:7],
+                environment=submission.environment,
+                twin=twin.pk,
+            ),
             code="already_open",
             review=twin.pk,
         )

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
-from django.utils.translation import get_language, gettext, ngettext
+from django.utils.translation import get_language, ngettext
 
 from registry.actors import Actor
 from registry.exceptions import Conflict, DomainError, InvalidInput
+from registry.words import gettext
 from reviews import checklists, permissions
 from reviews.checklists.typed import shown_value
 from reviews.enums import Verdict
@@ -61,7 +62,7 @@ def save_item(
     permissions.check_answer(actor, review)
     item = next((each for each in review.checklist if each["key"] == key), None)
     if item is None:
-        raise InvalidInput(f"The checklist has no item {key[:40]!r}.", code="unknown_item")
+        raise InvalidInput(gettext("The checklist has no item %(key)r.", key=key[:40]), code="unknown_item")
     form = _form(request, item)
     form.is_valid()
     given: dict[str, Any] = {name: form.cleaned_data.get(name) for name in FIELDS}

@@ -21,6 +21,7 @@ from registry.models import Revision
 from registry.permissions import Action
 from registry.permissions import reason_against as role_against
 from registry.views.pages import try_on_form
+from registry.words import gettext, lowered
 from reviews.code_audits import judging
 from reviews.code_audits.page import MARKS, context_of, file_url, next_open
 from reviews.enums import FileMark
@@ -47,7 +48,7 @@ def revision_code_verdict(request: HttpRequest, pk: int) -> HttpResponse:
     made, status = try_on_form(form, lambda: judging.judge_file(actor=actor, revision=revision, **given))
     if made is None:
         return _page(request, actor, revision, path, verdict_form=form, status=status)
-    messages.success(request, f"{made.path}: {MARKS[FileMark(made.verdict)].label.lower()}.")
+    messages.success(request, f"{made.path}: {lowered(MARKS[FileMark(made.verdict)].label)}.")
     return redirect(file_url(revision, next_open(revision, made.path)))
 
 
@@ -64,7 +65,9 @@ def revision_code_waiver(request: HttpRequest, pk: int) -> HttpResponse:
             form, lambda: judging.waive_audit(actor=actor, revision=revision, expires_at=end, **given)
         )
         if made:
-            messages.success(request, f"The code audit is waived until {end:%Y-%m-%d %H:%M}.")
+            messages.success(
+                request, gettext("The code audit is waived until %(end)s.", end=f"{end:%Y-%m-%d %H:%M}")
+            )
             return redirect("revision_code", revision.pk)
     return _page(request, actor, revision, "", waiver_form=form, status=status)
 
@@ -79,9 +82,9 @@ def revision_code_waiver_end(request: HttpRequest, pk: int) -> HttpResponse:
         lambda: judging.end_waiver(actor=actor, revision=revision, reason=request.POST.get("reason", "")),
     )
     if not status:
-        messages.success(request, "The waiver has ended: the code waits for its audit again.")
+        messages.success(request, gettext("The waiver has ended: the code waits for its audit again."))
         return redirect("revision_code", revision.pk)
-    messages.error(request, " ".join(str(error) for error in form.non_field_errors()) or "Say why.")
+    messages.error(request, " ".join(str(error) for error in form.non_field_errors()) or gettext("Say why."))
     return _page(request, actor, revision, "", status=status)
 
 

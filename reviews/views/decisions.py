@@ -17,6 +17,7 @@ from registry.actors import Actor
 from registry.enums import ApprovalStatus, Scope
 from registry.exceptions import Conflict, InvalidInput
 from registry.models import Approval
+from registry.words import english, gettext, joined, lowered
 from reviews import permissions, records, votes
 from reviews.enums import DataClass, Decision, Environment, ReviewStatus
 from reviews.models import ReviewRequest, Vote
@@ -76,12 +77,15 @@ def voted_words(review: ReviewRequest) -> str:
     """What a vote led to."""
     name = review.model.model_id
     if review.decision:
-        return f"{name} is decided: {review.get_decision_display().lower()}."
+        return gettext(
+            "%(name)s is decided: %(decision)s.",
+            name=name,
+            decision=lowered(review.get_decision_display()),
+        )
     if review.votes.order_by("-pk").values_list("decision", flat=True).first() == Decision.NEEDS_LEGAL_REVIEW:
-        return f"A legal reviewer is asked about {name} now."
-    return (
-        f"Your vote for {name} is cast: {votes.tally(review).words}. {' '.join(votes.missing_votes(review))}"
-    )
+        return gettext("A legal reviewer is asked about %(name)s now.", name=name)
+    cast = gettext("Your vote for %(name)s is cast: %(words)s.", name=name, words=votes.tally(review).words)
+    return joined([cast, *votes.missing_votes(review)])
 
 
 def rollback_words(source: ReviewRequest | Approval) -> str:
@@ -89,15 +93,21 @@ def rollback_words(source: ReviewRequest | Approval) -> str:
     if target is None:
         return source.rollback_target
     note = f"; {source.rollback_target}" if source.rollback_target else ""
-    state = ApprovalStatus(target.status).label.lower()
-    return f"{target.revision.short_sha} ({state} for {target.environment}){note}"
+    state = lowered(ApprovalStatus(target.status).label)
+    return gettext(
+        "%(sha)s (%(state)s for %(environment)s)%(note)s",
+        sha=target.revision.short_sha,
+        state=state,
+        environment=target.environment,
+        note=note,
+    )
 
 
 def actions_of(actor: Actor, review: ReviewRequest, missing: list[str]) -> list[dict[str, Any]]:
     """The buttons, each with the sentence that says why it cannot be pressed."""
     deciding = permissions.reason_against(permissions.check_decide, actor, review)
     approving = deciding or permissions.reason_against(votes.check_may_approve, actor, review)
-    blocking = [sentence for sentence in missing if not sentence.startswith("Write the conditions")]
+    blocking = [sentence for sentence in missing if not english(sentence).startswith("Write the conditions")]
     if not approving and blocking:
         approving = ngettext(
             "%(count)s thing is still missing; see the list.",
@@ -149,5 +159,7 @@ def review_record(request: HttpRequest, pk: int) -> HttpResponse:
         return render(
             request, "reviews/record.html", {"request_": review, "record_form": form}, status=error.status
         )
-    messages.success(request, "The decision record is saved. Votes cast before it changed are cast again.")
+    messages.success(
+        request, gettext("The decision record is saved. Votes cast before it changed are cast again.")
+    )
     return redirect(f"{reverse('review_detail', args=[pk])}#record")

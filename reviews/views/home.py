@@ -12,9 +12,10 @@ from registry import audit, queries
 from registry.access import MEMBER, access, actor_of
 from registry.actors import Actor
 from registry.enums import Role
-from registry.models import Membership
+from registry.models import Approval, Membership
 from registry.services.reminders import ending_soon
 from registry.views.channels import channel_rows
+from registry.words import gettext, joined
 from reviews.queries import audits_waiting_for, mentions_of, requests_of, sent_back_to, waiting_for
 
 SHOWN = 20
@@ -23,18 +24,25 @@ SHOWN = 20
 def _waiting(actor: Actor) -> list[dict[str, Any]]:
     found = [
         {
-            "title": f"{request.model.model_id} for {request.environment}",
+            "title": gettext(
+                "%(what)s for %(environment)s",
+                what=request.model.model_id,
+                environment=request.environment,
+            ),
             "url": reverse("review_detail", args=[request.pk]),
-            "why": f"Submitted by {request.submitted_by.display_name}; it needs a reviewer's decision.",
+            "why": gettext(
+                "Submitted by %(by)s; it needs a reviewer's decision.",
+                by=request.submitted_by.display_name,
+            ),
             "due": None,
         }
         for request in waiting_for(actor)[:SHOWN]
     ]
     found += [
         {
-            "title": f"The code of {revision}",
+            "title": gettext("The code of %(revision)s", revision=revision),
             "url": reverse("revision_code", args=[revision.pk]),
-            "why": "It is under review, and files of its code wait for a security auditor.",
+            "why": gettext("It is under review, and files of its code wait for a security auditor."),
             "icon": "shield",
             "due": None,
         }
@@ -42,7 +50,7 @@ def _waiting(actor: Actor) -> list[dict[str, Any]]:
     ]
     return found + [
         {
-            "title": f"{request.model.model_id} came back to you",
+            "title": gettext("%(model_id)s came back to you", model_id=request.model.model_id),
             "url": reverse("review_detail", args=[request.pk]),
             "why": request.problem,
             "icon": "alert-triangle",
@@ -55,7 +63,11 @@ def _waiting(actor: Actor) -> list[dict[str, Any]]:
 def _mentions(actor: Actor) -> list[dict[str, Any]]:
     return [
         {
-            "title": f"{comment.by.display_name} asks you about {comment.request.model.model_id}",
+            "title": gettext(
+                "%(by)s asks you about %(model_id)s",
+                by=comment.by.display_name,
+                model_id=comment.request.model.model_id,
+            ),
             "url": reverse("review_detail", args=[comment.request_id])
             + (f"#item-{comment.key}" if comment.key else ""),
             "why": comment.text[:200],
@@ -66,6 +78,17 @@ def _mentions(actor: Actor) -> list[dict[str, Any]]:
     ]
 
 
+def _ends(row: Approval) -> str:
+    day = f"{row.expires_at:%Y-%m-%d}"
+    if row.review_by:
+        said = gettext(
+            "Its approval ends on %(day)s and is to be looked at again by %(by)s.", day=day, by=row.review_by
+        )
+    else:
+        said = gettext("Its approval ends on %(day)s.", day=day)
+    return joined([said, gettext("Submit the commit again to keep it in use.")])
+
+
 def _ending(actor: Actor) -> list[dict[str, Any]]:
     """Approvals that end or are to be looked at again soon, for those who can ask for a new review or give it."""
     if not actor.has_role(Role.SUBMITTER, Role.REVIEWER, Role.RELEASE_MANAGER, Role.ADMIN):
@@ -73,11 +96,9 @@ def _ending(actor: Actor) -> list[dict[str, Any]]:
     rows = queries.approvals_of(actor).filter(ending_soon()).order_by("expires_at")[:SHOWN]
     return [
         {
-            "title": f"{row.revision} for {row.environment}",
+            "title": gettext("%(what)s for %(environment)s", what=row.revision, environment=row.environment),
             "url": reverse("revision_detail", args=[row.revision_id]),
-            "why": f"Its approval ends on {row.expires_at:%Y-%m-%d}"
-            + (f" and is to be looked at again by {row.review_by}" if row.review_by else "")
-            + ". Submit the commit again to keep it in use.",
+            "why": _ends(row),
             "icon": "clock",
             "due": row.expires_at,
         }
@@ -113,7 +134,7 @@ def _found(actor: Actor, text: str) -> list[dict[str, str]]:
         {
             "title": m.model_id,
             "url": reverse("model_detail", args=[m.pk]),
-            "why": m.pipeline_tag or "Model",
+            "why": m.pipeline_tag or gettext("Model"),
             "icon": "box",
         }
         for m in queries.models_of(actor).filter(model_id__icontains=text).order_by("model_id")[:SHOWN]
@@ -123,7 +144,7 @@ def _found(actor: Actor, text: str) -> list[dict[str, str]]:
             {
                 "title": str(revision),
                 "url": reverse("revision_detail", args=[revision.pk]),
-                "why": f"Revision {revision.commit_sha}",
+                "why": gettext("Revision %(sha)s", sha=revision.commit_sha),
                 "icon": "tag",
             }
             for revision in queries.revisions_of(actor).filter(commit_sha__startswith=text.lower())[:SHOWN]
@@ -136,7 +157,7 @@ def _found(actor: Actor, text: str) -> list[dict[str, str]]:
         {
             "title": person.display_name,
             "url": f"{reverse('audit_list')}?person={person.username}",
-            "why": "What this person did",
+            "why": gettext("What this person did"),
             "icon": "user",
         }
         for person in people.values()

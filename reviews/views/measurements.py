@@ -6,6 +6,7 @@ from typing import Any
 
 from inference.models import EvaluationPrediction
 from registry.models import Evidence
+from registry.words import gettext, joined
 
 SHADES = 5
 
@@ -23,8 +24,12 @@ def benchmark_context(evidence: Evidence | None) -> dict[str, Any] | None:
     grid = [{**cell, "share_class": _shade(cell["throughput_texts_s"] / best)} for cell in data["grid"]]
     top = max(data["grid"], key=lambda cell: cell["throughput_texts_s"], default=None)
     verdict = (
-        f"Batches of {top['batch_size']} at {top['max_length']} tokens give the most on this hardware: "
-        f"{top['throughput_texts_s']:.0f} texts/s."
+        gettext(
+            "Batches of %(batch)s at %(length)s tokens give the most on this hardware: %(rate)s texts/s.",
+            batch=top["batch_size"],
+            length=top["max_length"],
+            rate=f"{top['throughput_texts_s']:.0f}",
+        )
         if top
         else ""
     )
@@ -38,7 +43,7 @@ def evaluation_context(evidence: Evidence | None, incumbent: Evidence | None) ->
     comparable = incumbent.data if incumbent and _same_set(data, incumbent.data) else None
     deltas = [
         _delta(name, key, data, comparable)
-        for name, key in (("Accuracy", "accuracy"), ("Macro F1", "macro_f1"))
+        for name, key in ((gettext("Accuracy"), "accuracy"), (gettext("Macro F1"), "macro_f1"))
     ]
     return {
         "data": data,
@@ -47,7 +52,9 @@ def evaluation_context(evidence: Evidence | None, incumbent: Evidence | None) ->
         "verdict": _verdict(data, comparable),
         "confusion": _confusion(data),
         "errors": _errors(evidence),
-        "golden_set": f"{data['golden_set']['name']}, {data['golden_set']['size']} examples",
+        "golden_set": gettext(
+            "%(name)s, %(n)s examples", name=data["golden_set"]["name"], n=data["golden_set"]["size"]
+        ),
         "at": evidence.created_at,
         "job": evidence.job,
     }
@@ -63,7 +70,11 @@ def _delta(name: str, key: str, data: dict[str, Any], incumbent: dict[str, Any] 
         return {"name": name, "value": data[key], "incumbent": None, "delta": None}
     delta = data[key] - incumbent[key]
     tone, words = (
-        ("ok", "better") if delta > 0.005 else ("bad", "worse") if delta < -0.005 else ("neutral", "the same")
+        ("ok", gettext("better"))
+        if delta > 0.005
+        else ("bad", gettext("worse"))
+        if delta < -0.005
+        else ("neutral", gettext("the same"))
     )
     return {
         "name": name,
@@ -77,13 +88,16 @@ def _delta(name: str, key: str, data: dict[str, Any], incumbent: dict[str, Any] 
 
 def _verdict(data: dict[str, Any], incumbent: dict[str, Any] | None) -> str:
     right = round(data["accuracy"] * data["golden_set"]["size"])
-    sentence = f"{right} of {data['golden_set']['size']} examples are right."
+    sentence = gettext(
+        "%(right)s of %(total)s examples are right.", right=right, total=data["golden_set"]["size"]
+    )
     if incumbent is None:
         return sentence
     before = round(incumbent["accuracy"] * incumbent["golden_set"]["size"])
     if data["accuracy"] < incumbent["accuracy"] - 0.2:
-        return f"{sentence} What is live now gets {before} right: this revision collapses."
-    return f"{sentence} What is live now gets {before} right."
+        now = gettext("What is live now gets %(before)s right: this revision collapses.", before=before)
+        return joined([sentence, now])
+    return joined([sentence, gettext("What is live now gets %(before)s right.", before=before)])
 
 
 def _confusion(data: dict[str, Any]) -> dict[str, Any]:

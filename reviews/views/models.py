@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from inference.models import GoldenSet
 from inference.services.measurements import request_benchmark, request_evaluation
@@ -30,6 +31,7 @@ from registry.rendering import card_html
 from registry.services.approvals import change_approval
 from registry.views.channels import channel_rows
 from registry.views.pages import page_of
+from registry.words import both, gettext, joined, lowered
 from reviews.changes import changes_between, last_approved_before
 from reviews.models import ReviewRequest
 from reviews.policies.panel import panel_lines
@@ -230,22 +232,35 @@ def _headline(
 ) -> dict[str, str]:
     """The top line answers the question in words."""
     live = [c.name for c in channels if c.current and c.current.revision_id == revision.pk]
-    code = revision.get_code_audit_display().lower()
-    serving = f" It is live on {' and '.join(live)}." if live else " It is live nowhere."
+    serving = gettext("It is live on %(live)s.", live=both(live)) if live else gettext("It is live nowhere.")
     if approval:
         status = APPROVAL_STATUSES[approval.status]
         if approval.status in SERVED_STATUSES:
-            sentence = f"{status.label} for {approval.environment} until {approval.expires_at:%Y-%m-%d}. {code.capitalize()}."
-            return {"sentence": sentence + serving, "tone": status.tone, "icon": status.icon}
-        sentence = f"{status.label}: {approval.status_reason or 'its time is over'}. Nobody can load it."
+            sentence = gettext(
+                "%(status)s for %(environment)s until %(day)s. %(code)s.",
+                status=status.label,
+                environment=approval.environment,
+                day=f"{approval.expires_at:%Y-%m-%d}",
+                code=revision.get_code_audit_display(),
+            )
+            return {"sentence": joined([sentence, serving]), "tone": status.tone, "icon": status.icon}
+        sentence = gettext(
+            "%(status)s: %(reason)s. Nobody can load it.",
+            status=status.label,
+            reason=approval.status_reason.rstrip(".") or gettext("its time is over"),
+        )
         return {"sentence": sentence, "tone": status.tone, "icon": status.icon}
     if review:
         shown = review.shown_status
         reason = f": {review.decision_reason}" if review.decision_reason else "."
-        sentence = f"Not approved. The review is {shown.label.lower()}{reason} Nobody can load this revision."
+        sentence = gettext(
+            "Not approved. The review is %(shown)s%(reason)s Nobody can load this revision.",
+            shown=lowered(shown.label),
+            reason=reason,
+        )
         return {"sentence": sentence, "tone": shown.tone, "icon": shown.icon}
     return {
-        "sentence": "Not approved: nobody has asked for a review.",
+        "sentence": gettext("Not approved: nobody has asked for a review."),
         "tone": "neutral",
         "icon": "info-circle",
     }
@@ -260,23 +275,32 @@ def _labels(revision: Revision, before: Revision | None) -> list[dict[str, Any]]
 def _config_facts(revision: Revision) -> list[tuple[str, Any]]:
     config, weights = revision.facts.get("config", {}), revision.facts.get("weights", {})
     return [
-        ("Architecture", ", ".join(config.get("architectures", [])) or None),
-        ("Parameters", f"{weights.get('parameters', 0):,}"),
-        ("Number format", ", ".join(weights.get("dtypes", {})) or None),
-        ("Layers and width", f"{config.get('layers')} x {config.get('hidden_size')}"),
-        ("Longest input", f"{config.get('max_position_embeddings')} tokens"),
+        (gettext("Architecture"), ", ".join(config.get("architectures", [])) or None),
+        (gettext("Parameters"), f"{weights.get('parameters', 0):,}"),
+        (gettext("Number format"), ", ".join(weights.get("dtypes", {})) or None),
+        (gettext("Layers and width"), f"{config.get('layers')} x {config.get('hidden_size')}"),
+        (gettext("Longest input"), gettext("%(n)s tokens", n=config.get("max_position_embeddings"))),
     ]
 
 
 def _tokenizer_facts(revision: Revision) -> list[tuple[str, Any]]:
     tokenizer = revision.facts.get("tokenizer", {})
     return [
-        ("Tokenizer", f"{tokenizer.get('algorithm') or 'unknown'} ({tokenizer.get('class') or 'no class'})"),
-        ("Vocabulary", f"{tokenizer.get('vocab_size')} tokens"),
-        ("Lower-cases", {True: "yes", False: "no"}.get(tokenizer.get("lowercase"))),
-        ("Pads on the", tokenizer.get("padding_side")),
-        ("Contract digest", str(tokenizer.get("sha256", ""))[:12]),
-        ("Digest of the encoded probe texts", _probed(tokenizer.get("probe"))),
+        (
+            gettext("Tokenizer"),
+            "{} ({})".format(
+                tokenizer.get("algorithm") or gettext("unknown"),
+                tokenizer.get("class") or gettext("no class"),
+            ),
+        ),
+        (gettext("Vocabulary"), gettext("%(n)s tokens", n=tokenizer.get("vocab_size"))),
+        (
+            gettext("Lower-cases"),
+            {True: gettext("yes"), False: gettext("no")}.get(tokenizer.get("lowercase")),
+        ),
+        (gettext("Pads on the"), tokenizer.get("padding_side")),
+        (gettext("Contract digest"), str(tokenizer.get("sha256", ""))[:12]),
+        (gettext("Digest of the encoded probe texts"), _probed(tokenizer.get("probe"))),
     ]
 
 
@@ -284,8 +308,13 @@ def _probed(probe: dict[str, Any] | None) -> str | None:
     if not probe:
         return None
     if "digest" not in probe:
-        return "could not be tried out; the findings say why"
-    return f"{probe['digest'][:12]} ({probe['texts']} texts, list {probe['version']})"
+        return gettext("could not be tried out; the findings say why")
+    return gettext(
+        "%(digest)s (%(n)s texts, list %(version)s)",
+        digest=probe["digest"][:12],
+        n=probe["texts"],
+        version=probe["version"],
+    )
 
 
 def _by_severity(findings: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -307,11 +336,15 @@ def _events(
 
 
 ACTION_WORDS = {
-    "suspend": ("Suspend", "Consumers are refused within seconds; another person can resume it.", "danger"),
-    "resume": ("Resume", "Consumers can load it again.", "primary"),
-    "deprecate": ("Deprecate", "It stays available, with a warning.", "plain"),
-    "retire": ("Retire", "It is gone for consumers, for good.", "danger"),
-    "revoke": ("Revoke", "It is gone for consumers, for good.", "danger"),
+    "suspend": (
+        _("Suspend"),
+        _("Consumers are refused within seconds; another person can resume it."),
+        "danger",
+    ),
+    "resume": (_("Resume"), _("Consumers can load it again."), "primary"),
+    "deprecate": (_("Deprecate"), _("It stays available, with a warning."), "plain"),
+    "retire": (_("Retire"), _("It is gone for consumers, for good."), "danger"),
+    "revoke": (_("Revoke"), _("It is gone for consumers, for good."), "danger"),
 }
 
 
@@ -319,7 +352,7 @@ def _actions(actor: Actor, revision: Revision, approval: Approval | None) -> lis
     measuring = reason_against(actor, Action.RUN_MEASUREMENT)
     found: list[dict[str, Any]] = [
         {
-            "label": "Run a benchmark",
+            "label": gettext("Run a benchmark"),
             "url": reverse("revision_benchmark", args=[revision.pk]),
             "method": "post",
             "allowed": not measuring,
@@ -331,7 +364,7 @@ def _actions(actor: Actor, revision: Revision, approval: Approval | None) -> lis
     )[:5]
     found += [
         {
-            "label": f"Evaluate on {golden_set.name}",
+            "label": gettext("Evaluate on %(golden_set)s", golden_set=golden_set.name),
             "url": reverse("revision_evaluate", args=[revision.pk, golden_set.pk]),
             "method": "post",
             "allowed": not measuring,
@@ -340,8 +373,14 @@ def _actions(actor: Actor, revision: Revision, approval: Approval | None) -> lis
         for golden_set in sets
     ]
     if not sets:
-        found.append({"label": "Add a golden set", "url": f"{reverse('goldenset_new')}?model={revision.model.model_id}",
-                      "method": "get", "allowed": True})  # fmt: skip
+        found.append(
+            {
+                "label": gettext("Add a golden set"),
+                "url": f"{reverse('goldenset_new')}?model={revision.model.model_id}",
+                "method": "get",
+                "allowed": True,
+            }
+        )
     for action, (label, consequence, tone) in ACTION_WORDS.items():
         if approval and APPROVAL.allows(approval.status, action):
             needed = Action.REVOKE_APPROVAL if action in ("revoke", "retire") else Action.SUSPEND_APPROVAL
@@ -384,8 +423,8 @@ def approval_change(request: HttpRequest, pk: int, action: str) -> HttpResponse:
             raise
         messages.error(request, error.message)
     else:
-        state = ApprovalStatus(changed.status).label.lower()
-        sentence = f"{changed.revision} is {state} now."
+        state = lowered(ApprovalStatus(changed.status).label)
+        sentence = gettext("%(revision)s is %(state)s now.", revision=changed.revision, state=state)
         if changed.status not in SERVED_STATUSES:
             sentence += f" {affected_sentence(consumers_of(changed.revision))}"
         messages.success(request, sentence)

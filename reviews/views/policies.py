@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 
 from registry import permissions, queries
 from registry.access import MEMBER, access, actor_of, member
@@ -16,6 +17,7 @@ from registry.enums import Scope
 from registry.exceptions import NotFound
 from registry.permissions import Action
 from registry.views.pages import try_on_form
+from registry.words import gettext, lowered
 from reviews.forms import PolicyForm
 from reviews.models import PolicyState, PolicyVersion
 from reviews.policies.documents import PolicyError, default_policy
@@ -26,22 +28,26 @@ from reviews.queries import policy_versions_of
 from reviews.services.policies import MOVES, move_policy, save_policy
 
 EXAMPLES = (
-    ("No file that is never served", "size(formats.quarantined) == 0"),
-    ("Only open licences", 'licence.category in ["Permissive", "Public Domain"]'),
-    ("Fast enough", "latency.p95_ms <= 50.0"),
-    ("No worse than what is live, where it can be compared",
+    (_("No file that is never served"), "size(formats.quarantined) == 0"),
+    (_("Only open licences"), 'licence.category in ["Permissive", "Public Domain"]'),
+    (_("Fast enough"), "latency.p95_ms <= 50.0"),
+    (_("No worse than what is live, where it can be compared"),
      "!has(regression.accuracy_drop) || regression.accuracy_drop <= 0.01"),
-    ("No warning about a pickle", 'findings.list.all(f, !f.path.endsWith(".bin"))'),
-    ("The card speaks of limitations", '"limitations" in card.sections'),
+    (_("No warning about a pickle"), 'findings.list.all(f, !f.path.endsWith(".bin"))'),
+    (_("The card speaks of limitations"), '"limitations" in card.sections'),
 )  # fmt: skip
 ACTIONS = {
     PolicyState.DRY_RUN: (
-        "Put on a dry run",
-        "Its results are shown on revisions; it blocks nothing.",
+        _("Put on a dry run"),
+        _("Its results are shown on revisions; it blocks nothing."),
         "plain",
     ),
-    PolicyState.IN_FORCE: ("Put in force", "What violates it cannot be approved from now on.", "primary"),
-    PolicyState.RETIRED: ("Retire", "It judges nothing any more.", "danger"),
+    PolicyState.IN_FORCE: (
+        _("Put in force"),
+        _("What violates it cannot be approved from now on."),
+        "primary",
+    ),
+    PolicyState.RETIRED: (_("Retire"), _("It judges nothing any more."), "danger"),
 }
 NEW = """policy: our-rules
 title: What our team asks for besides
@@ -90,7 +96,9 @@ def policy_detail(request: HttpRequest, key: str) -> HttpResponse:
     actor = actor_of(request)
     versions = list(policy_versions_of(actor).filter(policy__key=key).order_by("-number"))
     if not versions and key != default_policy().key:
-        raise NotFound("There is no such policy in your team. Check the address, or switch the team.")
+        raise NotFound(
+            gettext("There is no such policy in your team. Check the address, or switch the team.")
+        )
     shown = next(
         (v for v in versions if str(v.number) == request.GET.get("version")),
         versions[0] if versions else None,
@@ -148,7 +156,11 @@ def policy_edit(request: HttpRequest) -> HttpResponse:
             version, status = try_on_form(form, lambda: _save(actor, form.cleaned_data))
             if version:
                 messages.success(
-                    request, f"Version {version.number} is saved as a draft. It judges nothing yet."
+                    request,
+                    gettext(
+                        "Version %(number)s is saved as a draft. It judges nothing yet.",
+                        number=version.number,
+                    ),
                 )
                 return redirect("policy_detail", version.policy.key)
     context = {"form": form, "facts": CATALOGUE, "examples": EXAMPLES, "key": key, **_may_edit(actor)}
@@ -183,6 +195,12 @@ def policy_move(request: HttpRequest, pk: int) -> HttpResponse:
     version = queries.get_or_404(policy_versions_of(actor), pk=pk)
     moved = move_policy(actor=actor, version_pk=version.pk, state=request.POST.get("state", ""))
     messages.success(
-        request, f"Version {moved.number} of {version.policy.key}: {moved.shown_state.label.lower()}."
+        request,
+        gettext(
+            "Version %(number)s of %(key)s: %(state)s.",
+            number=moved.number,
+            key=version.policy.key,
+            state=lowered(moved.shown_state.label),
+        ),
     )
     return redirect("policy_detail", version.policy.key)

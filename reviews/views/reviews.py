@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from registry import queries as registry_queries
 from registry.access import MEMBER, access, actor_of, member
@@ -19,6 +19,7 @@ from registry.exceptions import DomainError
 from registry.permissions import Action, check
 from registry.rendering import card_html, card_lines
 from registry.views.pages import page_of, try_on_form
+from registry.words import gettext
 from reviews import checklists, permissions
 from reviews.changes import changes_between, last_approved_before
 from reviews.enums import OPEN_STATUSES, ReviewStatus
@@ -87,7 +88,10 @@ def review_new(request: HttpRequest) -> HttpResponse:
                 ),
             )
             if made:
-                messages.success(request, f"{made.model.model_id} is submitted. Its checks run now.")
+                messages.success(
+                    request,
+                    gettext("%(model_id)s is submitted. Its checks run now.", model_id=made.model.model_id),
+                )
                 return redirect("review_detail", made.pk)
     tier = shown_tier(str(form["data_class"].value()), str(form["environment"].value()), "")
     return render(
@@ -129,11 +133,20 @@ def _waiting_note(review: ReviewRequest) -> str:
     if review.problem and review.is_open:
         return review.problem
     if review.status in (ReviewStatus.SUBMITTED, ReviewStatus.CHECKS_RUNNING):
-        return "A worker downloads and checks every file now. The checklist opens when it is done; this takes a minute or two."
+        return gettext(
+            "A worker downloads and checks every file now. The checklist opens when it is done; this "
+            "takes a minute or two."
+        )
     if review.decision and review.decision_by:
         reason = f" {review.decision_reason}" if review.decision_reason else ""
         conditions = f" Conditions: {review.conditions}" if review.conditions else ""
-        return f"{review.get_decision_display()} by {review.decision_by.display_name}.{reason}{conditions}"
+        return gettext(
+            "%(decision)s by %(by)s.%(reason)s%(conditions)s",
+            decision=review.get_decision_display(),
+            by=review.decision_by.display_name,
+            reason=reason,
+            conditions=conditions,
+        )
     return ""
 
 
@@ -253,7 +266,7 @@ def _decision(
     form.is_valid()
     result, status = try_on_form(form, lambda: act(actor, form.cleaned_data))
     if result:
-        said = done.format(model=review.model.model_id) if isinstance(done, str) else done(result)
+        said = gettext(done, model=review.model.model_id) if isinstance(done, str) else done(result)
         messages.success(request, said)
         return redirect("review_detail", pk)
     for error in form.non_field_errors():
@@ -288,7 +301,7 @@ def review_changes(request: HttpRequest, pk: int) -> HttpResponse:
     def act(actor: Actor, data: dict[str, str]) -> ReviewRequest:
         return deciding.request_changes(actor=actor, request_pk=pk, reason=data.get("reason", ""))
 
-    return _decision(request, pk, act, "{model} went back to its submitter.")
+    return _decision(request, pk, act, gettext_noop("%(model)s went back to its submitter."))
 
 
 @access(post=member(Scope.SUBMIT))
@@ -296,7 +309,7 @@ def review_withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     def act(actor: Actor, data: dict[str, str]) -> ReviewRequest:
         return submissions.withdraw(actor=actor, request_pk=pk)
 
-    return _decision(request, pk, act, "The submission of {model} is withdrawn.")
+    return _decision(request, pk, act, gettext_noop("The submission of %(model)s is withdrawn."))
 
 
 @access(post=member(Scope.SUBMIT))
@@ -304,4 +317,4 @@ def review_resubmit(request: HttpRequest, pk: int) -> HttpResponse:
     def act(actor: Actor, data: dict[str, str]) -> ReviewRequest:
         return submissions.resubmit(actor=actor, request_pk=pk)
 
-    return _decision(request, pk, act, "{model} is submitted again. Its checks run now.")
+    return _decision(request, pk, act, gettext_noop("%(model)s is submitted again. Its checks run now."))

@@ -12,6 +12,7 @@ from registry.access import MEMBER, access, actor_of, member
 from registry.enums import Scope
 from registry.permissions import Action, check, reason_against
 from registry.views.pages import page_of, try_on_form
+from registry.words import gettext
 from reviews.checklists import localised, templates
 from reviews.checklists.template import diff, parse
 from reviews.forms import TemplateForm
@@ -53,7 +54,10 @@ def template_new(request: HttpRequest) -> HttpResponse:
                 form, lambda: templates.add_version(actor=actor, source=source, note=note)
             )
             if made:
-                messages.success(request, f"{made.label} is what new requests are asked from now on.")
+                messages.success(
+                    request,
+                    gettext("%(version)s is what new requests are asked from now on.", version=made.label),
+                )
                 return redirect("template_list")
         else:
             changes, status = try_on_form(form, lambda: diff(current.items, parse(source).items))

@@ -14,6 +14,7 @@ from registry.access import MEMBER, access, actor_of, member
 from registry.enums import Scope
 from registry.permissions import Action
 from registry.views.pages import page_of, try_on_form
+from registry.words import gettext
 from reviews.forms import WaiverForm
 from reviews.models import ReviewRequest, Waiver
 from reviews.policies.facts import Subject
@@ -53,7 +54,11 @@ def waiver_new(request: HttpRequest, pk: int) -> HttpResponse:
             waiver, status = try_on_form(form, lambda: grant_waiver(actor=actor, revision=revision, **data))
             if waiver:
                 messages.success(
-                    request, f"Waived until {waiver.expires_at:%Y-%m-%d}. Then the violation is back."
+                    request,
+                    gettext(
+                        "Waived until %(day)s. Then the violation is back.",
+                        day=f"{waiver.expires_at:%Y-%m-%d}",
+                    ),
                 )
                 return redirect("revision_detail", revision.pk)
     context = {"revision": revision, "model": revision.model, "form": form, "open": open_ones}
@@ -65,5 +70,7 @@ def waiver_end(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     waiver: Waiver = queries.get_or_404(waivers_of(actor), pk=pk)
     end_waiver(actor=actor, waiver=waiver)
-    messages.success(request, f"The waiver of {waiver.rule} has ended; the violation stands again.")
+    messages.success(
+        request, gettext("The waiver of %(rule)s has ended; the violation stands again.", rule=waiver.rule)
+    )
     return redirect("waiver_list")

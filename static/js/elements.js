@@ -1,6 +1,9 @@
 // Three small custom elements. Each one improves markup that is already useful without JavaScript.
 "use strict";
 
+// What the scripts say, in the language of the page: `data-*` of #words in base.html.
+const words = (name) => document.getElementById("words")?.dataset[name] ?? "";
+
 const SVG = "http://www.w3.org/2000/svg";
 // The sprite's address carries the static prefix; it is read from an icon that the server rendered.
 const spriteOf = () => (document.querySelector("svg.icon use")?.getAttribute("href") || "").split("#")[0];
@@ -26,7 +29,7 @@ class CopyButton extends HTMLElement {
     if (this.firstElementChild) return;
     this.button = document.createElement("button");
     this.button.type = "button";
-    const label = this.getAttribute("label") || "Copy";
+    const label = this.getAttribute("label") || words("copy");
     this.button.setAttribute("aria-label", label);
     this.button.title = label;
     this.button.append(icon("copy"));
@@ -44,7 +47,7 @@ class CopyButton extends HTMLElement {
     const copied = (await this.viaClipboard()) || this.viaSelection();
     this.dataset.state = copied ? "copied" : "failed";
     this.button.replaceChildren(icon(copied ? "check" : "x"));
-    say(copied ? "Copied" : "Could not copy; select the text and copy it by hand");
+    say(words(copied ? "copied" : "notCopied"));
     setTimeout(() => {
       delete this.dataset.state;
       this.button.replaceChildren(icon("copy"));
@@ -113,7 +116,7 @@ class RelativeTime extends HTMLElement {
       // 47 hours are 2 days and not "1 day": rounded, and a unit is used from 95 % of it on.
       if (Math.abs(seconds) >= size * 0.95) return format.format(Math.round(seconds / size), unit);
     }
-    return seconds > 1 ? "in less than a minute" : "just now";
+    return words(seconds > 1 ? "soon" : "now");
   }
 }
 
@@ -128,7 +131,7 @@ class TabSet extends HTMLElement {
     const list = document.createElement("div");
     list.className = "tabs";
     list.setAttribute("role", "tablist");
-    list.setAttribute("aria-label", this.getAttribute("label") || "Views");
+    list.setAttribute("aria-label", this.getAttribute("label") || words("views"));
     this.buttons = this.panels.map((panel, index) => this.button(panel, index));
     list.append(...this.buttons);
     this.prepend(list);

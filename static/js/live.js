@@ -49,20 +49,20 @@ document.addEventListener("htmx:beforeOnLoad", (event) => {
   if (xhr.status !== 401) return;
   if (requestConfig.verb === "get" && pathInfo.requestPath === location.pathname) return;
   event.preventDefault();
-  failed("You have been signed out, so this was not saved. Copy what you typed, then reload the page to sign in again.");
+  failed(words("signedOut"));
 });
 document.addEventListener("htmx:responseError", (event) => {
   const status = event.detail.xhr.status;
   if (status === 401 || status === 403) {
-    failed("Assay refused that: you may have been signed out, or the rules changed. Reload the page to see why.");
+    failed(words("refused"));
   } else if (status === 429) {
-    failed("Too many requests in a short time. Wait a minute, then try again.");
+    failed(words("tooMany"));
   } else {
-    failed(`The server answered with an error (${status}). Nothing you typed is lost; try again in a moment.`);
+    failed(words("serverError").replace("{status}", status));
   }
 });
 for (const name of ["htmx:sendError", "htmx:timeout"]) {
-  document.addEventListener(name, () => failed("The server could not be reached. Nothing you typed is lost; Assay tries again."));
+  document.addEventListener(name, () => failed(words("unreachable")));
 }
 document.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.successful) document.getElementById("request-failed")?.remove();
