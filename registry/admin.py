@@ -96,5 +96,6 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             verb=verb,
             subject=obj,
             member=obj.user.username,
+            user=obj.user.pk,
             role=str(obj.role),
         )

@@ -57,6 +57,7 @@ def save_policy(
         subject=version,
         policy=policy.key,
         number=version.number,
+        title=version.title,
         sha256=version.sha256,
     )
     return (
@@ -142,6 +143,7 @@ def grant_waiver(
     audit.record(
         actor=actor, verb="waiver.granted", subject=waiver, rule=rule, model_id=revision.model.model_id,
         sha=revision.commit_sha, owner=answering.pk, until=waiver.expires_at.date().isoformat(), reason=text,
+        revision=revision.pk, expires_at=waiver.expires_at.isoformat(),
     )  # fmt: skip
     return waiver
 
