@@ -146,17 +146,22 @@ def problems(table: Table, ledger: Ledger, told: list[Told]) -> Iterator[Problem
             continue
         for name, (value, event) in table.said(history).items():
             if row[name] != value:
-                words = f"{what}: its {name} is not what event {event.seq} ({event.verb}) says."
-                yield "record-differs", table.name, pk, words
+                sentence = f"{what}: its {name}{_shown(row[name])} is not what event {event.seq} ({event.verb}) says."
+                yield "record-differs", table.name, pk, sentence
         for name, (found, due) in table.also(row).items():
             if found != due:
                 yield "record-differs", table.name, pk, f"{what}: its {name} does not give its digest."
     for pk, history in sorted(histories.items()):
         born = last(history, *table.born)
         if born is not None and history[-1].verb not in table.gone:
-            words = {**{key: str(value) for key, value in born.data.items()}, "pk": pk, "seq": born.seq}
-            what = table.lost.format_map(_Words(words))
+            words = _Words({key: str(value) for key, value in born.data.items()}, pk=pk, seq=born.seq)
+            what = table.lost.format_map(words)
             yield "event-without-record", table.name, pk, f"{what} is not there any more."
+
+
+def _shown(value: Any) -> str:
+    """A short word beside its column; digests and sentences say nothing more there."""
+    return f" “{value}”" if isinstance(value, str) and 0 < len(value) <= 20 else ""
 
 
 class _Words(dict[str, Any]):

@@ -56,7 +56,7 @@ class Office:
         create_token(actor=self.people["submitter"], name="kept", scopes=["read"], days=9)
         gone, _ = create_token(actor=self.people["submitter"], name="gone", scopes=["read", "infer"], days=9)
         revoke_token(actor=self.people["submitter"], token_pk=gone.pk)
-        rows = "inputs,reference\ngood,positive\nbad,negative\n"
+        rows = "text,label\ngood,positive\nbad,negative\n"
         create_golden_set(
             actor=self.people["reviewer"], model_id="acme/other", name="two", data=rows.encode()
         )
@@ -78,7 +78,7 @@ class Office:
     def _rules(self) -> None:
         admin = self.people["admin"]
         shipped_version()
-        words = shipped_source().replace("Model Card Review", "Our Review", 1)
+        words = shipped_source().replace("en: Model Card Review", "en: Our Review", 1)
         add_version(actor=admin, source=words)
         save_policy(actor=admin, source=POLICY, state="in_force")
         save_policy(actor=admin, source=POLICY.replace("0.4", "0.45"), state="dry_run")
@@ -103,8 +103,7 @@ class Office:
     @transaction.atomic
     def submit(self, revision: Revision) -> ReviewRequest:
         """Through every state up to the review, as the services do when the checks have finished."""
-        draft = make_review(self.world, None, status="draft", environment="staging")
-        ReviewRequest.objects.filter(pk=draft.pk).update(model=revision.model)
+        draft = make_review(self.world, revision, status="draft", environment="staging")
         request = machines.lock(draft.pk)
         asked = {"environment": request.environment, "data_class": request.data_class}
         machines.move(request, "submit", actor=self.people["submitter"], data=asked)
