@@ -25,7 +25,8 @@ from registry.models.audit import ChainedEvent
 GENESIS = b"\0" * 32
 _DOMAIN = b"audit-v1\0"
 
-# verb -> sentence. {actor} and the keys of the event's data fill it in. Every verb that is recorded stands here.
+# verb -> sentence. {actor}, {member} (whom the data names as `user`) and the keys of the event's data fill it in. Every verb
+# that is recorded stands here. People are in the log by their ids: names are looked up when it is read.
 SENTENCES: dict[str, str] = {
     "approval.granted": "{actor} approved {model_id}@{sha} for {environment}",
     "approval.attested": "The approval of {model_id}@{sha} was signed with the key {key_id}",
@@ -197,17 +198,23 @@ class _Blank(dict[str, Any]):
         return "?"
 
 
+def _member(body: dict[str, Any]) -> int | None:
+    """Whom an event is about, besides who acted."""
+    found = body["data"].get("user")
+    return found if type(found) is int else None
+
+
 def shown(events: list[Any]) -> list[ShownEvent]:
     """Sentences of events; the names of people are looked up in one query."""
-    names = {
-        user.pk: user.display_name
-        for user in User.objects.filter(pk__in={e.actor_id for e in events if e.actor_id})
-    }
+    bodies = [json.loads(event.body) for event in events]
+    people = {e.actor_id for e in events} | {_member(body) for body in bodies}
+    names = {user.pk: user.display_name for user in User.objects.filter(pk__in=people - {None})}
     result = []
-    for event in events:
-        body = json.loads(event.body)
+    for event, body in zip(events, bodies, strict=True):
         actor = names.get(event.actor_id, "Assay") if event.actor_id else "Assay"
         data = _Blank({**body["data"], "actor": actor})
+        if member := names.get(_member(body)):
+            data["member"] = member
         if isinstance(data.get("sha"), str):
             data["sha"] = data["sha"][:7]
         result.append(

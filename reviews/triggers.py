@@ -122,9 +122,9 @@ RULES: list[Rule] = [
         "reviews_waiver_four_eyes",
         "reviews_waiver",
         "INSERT",
-        "Whoever submitted a model cannot waive its violations.",
+        "Whoever submitted a model cannot waive its violations, nor answer for the waiver.",
         "EXISTS (SELECT 1 FROM reviews_reviewrequest WHERE revision_id = NEW.revision_id "
-        "AND submitted_by_id = NEW.by_id)",
+        "AND submitted_by_id IN (NEW.by_id, NEW.owner_id))",
     ),
     Rule(
         "reviews_vote_last_editor",

@@ -168,6 +168,11 @@ def _owner(actor: Actor, name: str, revision: Revision) -> User:
     member = Membership.objects.filter(team=actor.in_team, user__username=name).select_related("user").first()
     if member is None:
         raise InvalidInput(f"{name[:60]} is no member of this team.", code="owner_unknown", field="owner")
+    if ReviewRequest.objects.filter(revision=revision, submitted_by=member.user).exists():
+        raise InvalidInput(
+            f"{member.user.display_name} submitted this model, so somebody else must answer for the waiver.",
+            code="owner_is_submitter", field="owner",
+        )  # fmt: skip
     return member.user
 
 
