@@ -198,17 +198,17 @@ class _Blank(dict[str, Any]):
         return "?"
 
 
-def _member(body: dict[str, Any]) -> int | None:
-    """Whom an event is about, besides who acted."""
+def _member(body: dict[str, Any]) -> int:
+    """Whom an event is about, besides who acted; 0: nobody."""
     found = body["data"].get("user")
-    return found if type(found) is int else None
+    return found if type(found) is int else 0
 
 
 def shown(events: list[Any]) -> list[ShownEvent]:
     """Sentences of events; the names of people are looked up in one query."""
     bodies = [json.loads(event.body) for event in events]
-    people = {e.actor_id for e in events} | {_member(body) for body in bodies}
-    names = {user.pk: user.display_name for user in User.objects.filter(pk__in=people - {None})}
+    people = {e.actor_id or 0 for e in events} | {_member(body) for body in bodies}
+    names = {user.pk: user.display_name for user in User.objects.filter(pk__in=people)}
     result = []
     for event, body in zip(events, bodies, strict=True):
         actor = names.get(event.actor_id, "Assay") if event.actor_id else "Assay"

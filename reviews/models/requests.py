@@ -62,9 +62,7 @@ class ReviewRequest(Terms):
         null=True,
         help_text="Who last wrote the submission: submitted it, changed it or submitted it again.",
     )
-    tier = models.CharField(
-        max_length=6, choices=CHOICES, default="low", help_text="`risk.tier`, kept for queries."
-    )
+    tier = models.CharField(max_length=6, choices=CHOICES, default="low")  # `risk.tier`, kept for queries
     votes_needed = models.PositiveSmallIntegerField(default=1)
     legal_asked = models.BooleanField(default=False)
     legal_reason = models.TextField(blank=True, help_text="Why a legal reviewer has to vote.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -24,9 +24,22 @@ def open_for_votes(request: ReviewRequest) -> None:
     for name, value in records.prefill(request).items():
         if not getattr(request, name):  # a later round keeps what was written in an earlier one
             setattr(request, name, value)
-    votes.set_seats(request)
+    _follow_risk(request, request.tier)
     refresh(request)
     request.save()
+
+
+def _follow_risk(request: ReviewRequest, before: str, written: Collection[str] = ()) -> list[str]:
+    """Sets tier and votes; where the tier is higher than `before`, brings dates forward that were not written just now.
+    Returns the names of those."""
+    moved = []
+    if TIERS.index(request.risk.tier) > TIERS.index(before):
+        for name, value in records.shortened(request).items():
+            if name not in written:
+                setattr(request, name, value)
+                moved.append(name)
+    votes.set_seats(request)
+    return moved
 
 
 def risk_named(request: ReviewRequest) -> dict[str, Any]:
@@ -48,12 +61,7 @@ def apply_record(actor: Actor, request: ReviewRequest, given: Mapping[str, Any])
         return []
     for name in changed:
         setattr(request, name, checked[name])
-    if TIERS.index(request.risk.tier) > TIERS.index(before):
-        for name, value in records.shortened(request).items():
-            if name not in changed:
-                setattr(request, name, value)
-                changed.append(name)
-    votes.set_seats(request)
+    changed += _follow_risk(request, before, changed)
     refresh(request)
     request.save(update_fields=[*changed, "tier", "votes_needed", "content_sha256"])
     audit.record(

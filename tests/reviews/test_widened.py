@@ -16,10 +16,11 @@ from registry.enums import EvidenceKind, Role
 from registry.exceptions import Conflict
 from registry.models import Approval, AuditEvent
 from registry.services.approvals import grant_approval
-from reviews import permissions, records
+from reviews import machines, permissions, records
 from reviews.models import ReviewRequest, Vote
 from reviews.policies.facts import Subject, facts_of
 from reviews.queries import waiting_for
+from reviews.services.checks import enter_review
 from reviews.services.deciding import decide
 from reviews.services.recording import save_record
 from reviews.votes import seats_of, tally
@@ -275,6 +276,19 @@ def test_dates_that_are_written_with_the_wider_record_stay(world: World, review:
         record={**WIDE, "expires_at": str(day), "review_by": str(day)},
     )
     assert saved.expires_at and (saved.expires_at.date(), saved.review_by) == (day, day)
+
+
+def test_next_round_of_a_commit_that_answers_freely_is_shorter(world: World, review: ReviewRequest) -> None:
+    """The record of the earlier round is kept; a higher tier of the new commit is followed all the same."""
+    free = make_revision(world.team, "b" * 40)
+    with without_rules(connection):
+        type(free).objects.filter(pk=free.pk).update(pipeline_tag="text-generation")
+        ReviewRequest.objects.filter(pk=review.pk).update(status="checks_running", round=2)
+    with transaction.atomic():
+        enter_review(machines.lock(review.pk), type(free).objects.get(pk=free.pk))
+    review.refresh_from_db()
+    assert (review.status, review.tier, review.votes_needed) == ("in_review", "medium", 2)
+    assert review.expires_at and (review.expires_at.date() - timezone.now().date()).days == 180
 
 
 def test_event_says_what_the_wider_record_asks_for(world: World, review: ReviewRequest) -> None:
