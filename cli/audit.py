@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cli import document, ledgers, notes, reconcile
+from cli import document, ledgers, notes, tables
 from cli.chain import walk
 from cli.findings import CannotCheck, Finding, Report
 from cli.ledgers import CHAINS, Export, Ledger
@@ -35,8 +35,8 @@ def verify(options: argparse.Namespace) -> Report:
         if options.database:
             with ledgers.opened(options.database) as database:
                 told = _chains(report, database, seen)
-                report.findings += reconcile.compare(database, told)
-                report.checked.append("approvals, channel moves, roles and tokens against their events")
+                report.findings += tables.compare(database, told)
+                report.checked.append(f"{len(tables.TABLES) + 1} tables against their events")
         else:
             _chains(report, Export(options.events), seen)
     except CannotCheck as problem:
@@ -70,7 +70,7 @@ def _chains(report: Report, ledger: Ledger, seen: list[Note]) -> list[Any]:
     told: list[Any] = []
     for chain in CHAINS:
         mine = [note for note in seen if note.chain == chain]
-        found = walk(f"{ledger.name}:{chain}", ledger.events(chain), mine, reconcile.WANTED)
+        found = walk(f"{ledger.name}:{chain}", ledger.events(chain), mine, tables.WANTED)
         told += found.told if chain == "auditevent" else []
         report.findings += found.findings
         report.checked.append(f"{chain}: {found.length} events")

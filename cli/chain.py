@@ -37,6 +37,7 @@ class Told:
     seq: int
     verb: str
     actor: int | None
+    team: int | None
     object_type: str
     object_id: int | None
     data: dict[str, Any]
@@ -110,8 +111,8 @@ def _said(body: str) -> tuple[Any, ...]:
 def _told(event: Event) -> Told | None:
     try:
         said = json.loads(event.body)
-        verb, actor, _, kind, pk = _said(event.body)
-        return Told(event.seq, str(verb), actor, str(kind), pk, dict(said["data"]))
+        verb, actor, team, kind, pk = _said(event.body)
+        return Told(event.seq, str(verb), actor, team, str(kind), pk, dict(said["data"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -57,7 +57,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "checkpoint-missing": (Severity.WARNING, "No checkpoint was given: a cut end or a rewritten log would not show."),
     "checkpoint-unchecked": (Severity.WARNING, "No key was given, so the checkpoints' signatures were not checked."),
     "checkpoint-behind": (Severity.NOTE, "Events are younger than every checkpoint that was given."),
-    "record-without-event": (Severity.ERROR, "An approval, a channel move, a role or a token that the log does not know."),
+    "record-without-event": (Severity.ERROR, "A row of a record that the log does not know."),
     "event-without-record": (Severity.ERROR, "The log tells of a row that is not there."),
     "record-differs": (Severity.ERROR, "A row says something else than the event that wrote it."),
     "ignored": (Severity.NOTE, "A finding that an `# assay: ignore` comment answers for, with its reason."),

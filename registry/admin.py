@@ -47,7 +47,7 @@ class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
             actor=_actor(request),
             verb="user.changed",
             subject=obj,
-            member=obj.username,
+            user=obj.pk,
             fields=sorted(form.changed_data),
         )
 
@@ -95,6 +95,6 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             actor=_actor(request, obj.team),
             verb=verb,
             subject=obj,
-            member=obj.user.username,
+            user=obj.user.pk,
             role=str(obj.role),
         )

@@ -28,7 +28,8 @@ from registry.words import english, gettext
 GENESIS = b"\0" * 32
 _DOMAIN = b"audit-v1\0"
 
-# verb -> sentence. {actor} and the keys of the event's data fill it in. Every verb that is recorded stands here.
+# verb -> sentence. {actor}, {member} (whom the data names as `user`) and the keys of the event's data fill it in. Every verb
+# that is recorded stands here. People are in the log by their ids: names are looked up when it is read.
 SENTENCES: dict[str, str] = {
     "approval.granted": _("{actor} approved {model_id}@{sha} for {environment}"),
     "approval.attested": _("The approval of {model_id}@{sha} was signed with the key {key_id}"),
@@ -212,18 +213,24 @@ class _Blank(dict[str, Any]):
         return "?"
 
 
+def _member(body: dict[str, Any]) -> int:
+    """Whom an event is about, besides who acted; 0: nobody."""
+    found = body["data"].get("user")
+    return found if type(found) is int else 0
+
+
 def shown(events: list[Any]) -> list[ShownEvent]:
     """Sentences of events; the names of people are looked up in one query."""
-    names = {
-        user.pk: user.display_name
-        for user in User.objects.filter(pk__in={e.actor_id for e in events if e.actor_id})
-    }
+    bodies = [json.loads(event.body) for event in events]
+    people = {e.actor_id or 0 for e in events} | {_member(body) for body in bodies}
+    names = {user.pk: user.display_name for user in User.objects.filter(pk__in=people)}
     result = []
-    for event in events:
-        body = json.loads(event.body)
+    for event, body in zip(events, bodies, strict=True):
         actor = names.get(event.actor_id, "Assay") if event.actor_id else "Assay"
         data = _Blank({**body["data"], "actor": actor})
         data |= {name: retold(data[name]) for name in KEPT_WORDS if isinstance(data.get(name), str)}
+        if member := names.get(_member(body)):
+            data["member"] = member
         if isinstance(data.get("sha"), str):
             data["sha"] = data["sha"][:7]
         result.append(

@@ -214,5 +214,6 @@ def record(
         files=len(held),
         megabytes=str(round(found.total_size / 1_000_000, 1)),
         job=running.job.pk,
+        code_audit=str(revision.code_audit),
     )
     return revision

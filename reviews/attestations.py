@@ -29,7 +29,7 @@ PREDICATE_TYPE = "urn:assay:decision:1"
 # What a decision may carry beyond the columns that every approval has (the decision record).
 RECORD = (
     "allowed_environments", "use_cases", "data_classes", "review_by", "monitoring", "rollback_approval_id", "rollback_target",
-    "fallback", "data_policy", "owner", "tier",
+    "fallback", "data_policy", "owner",
 )  # fmt: skip
 
 
@@ -171,6 +171,7 @@ def _decision(approval: Approval) -> dict[str, Any]:
             "record": record_of(approval),
         },
         "review": request.pk if request else None,
+        "risk": {"tier": request.tier, "votes_needed": request.votes_needed} if request else None,
         "checklist": request.checklist if request else [],
         "answers": [answer_of(row) for row in answers_of(request)],
         "approvers": [vote_of(row) for row in votes_of(request)],

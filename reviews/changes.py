@@ -12,7 +12,7 @@ from registry.enums import ApprovalStatus
 from registry.models import Approval, Revision
 from registry.words import gettext
 from reviews import delta
-from reviews.code_audits.sources import Row, difference
+from reviews.differences import Row, difference
 
 MAX_CARD_ROWS = 400
 MAX_CARD_CHARACTERS = 60_000  # of each side

@@ -34,7 +34,8 @@ rules:
 - **Conditions** are CEL: `&& || ! == != < <= > >= in + - /`, `? :`, `has(fact)`, `size`, `contains`, `startsWith`,
   `endsWith`, `all`, `exists`, `exists_one`, `filter`, `map`. Whole numbers are written `1`, decimals `1.0`. A fact
   behind `has(...)` may be unknown. Length, depth, steps and seconds are bounded; what exceeds them is a violation.
-- **Where a rule applies**: to the environment asked for, and to those that the decision record allows besides.
+- **Where a rule applies**: to the environment asked for, and to those that the decision record allows besides; `tiers`
+  likewise look at the widest use that is allowed.
 - **Versions** are never edited: saving makes the next one, as a draft. An admin puts it on a dry run (shown on
   revisions, blocks nothing), in force, or retires it. Before that, “What would flip?” judges everything that is pending
   or approved as if it were in force, and writes nothing. API: `PUT /api/v1/policies` (YAML or JSON), `POST

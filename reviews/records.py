@@ -58,8 +58,7 @@ def record_of(request: ReviewRequest) -> dict[str, Any]:
 
 def prefill(request: ReviewRequest) -> dict[str, Any]:
     """What the request itself says: nothing wider than what was asked for."""
-    today = timezone.now().date()
-    ends = today + timedelta(days=VALID_DAYS[request.tier])  # type: ignore[index]
+    ends = last_day(request)
     return {
         "allowed_environments": [request.environment],
         "use_cases": [{"slug": slug_of(request.use_case), "text": request.use_case[:300]}],
@@ -67,6 +66,22 @@ def prefill(request: ReviewRequest) -> dict[str, Any]:
         "expires_at": _end_of(ends),
         "review_by": ends - timedelta(days=REVIEW_BEFORE),
     }
+
+
+def last_day(request: ReviewRequest) -> date:
+    """When an approval given today ends unless the record says otherwise."""
+    return timezone.now().date() + timedelta(days=VALID_DAYS[request.risk.tier])
+
+
+def shortened(request: ReviewRequest) -> dict[str, Any]:
+    """The dates of the record that lie behind what its tier gives, as the tier gives them."""
+    ends = last_day(request)
+    review_by, found = ends - timedelta(days=REVIEW_BEFORE), dict[str, Any]()
+    if request.expires_at and request.expires_at > _end_of(ends):
+        found["expires_at"] = _end_of(ends)
+    if request.review_by and request.review_by > review_by:
+        found["review_by"] = review_by
+    return found
 
 
 def slug_of(text: str) -> str:

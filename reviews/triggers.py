@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from registry.triggers import Rule, append_only
 from reviews.code_audits.rules import RULES as CODE_RULES
+from reviews.quorum import votes_needed
 
 _APPROVING = "('approved', 'approved_with_conditions')"
 
@@ -16,15 +17,39 @@ def _fresh_votes(request: str) -> str:
     )
 
 
-# The registry's own table; the rule stands here because only this floor knows what a vote is.
+def _has_quorum(request: str) -> str:
+    """As many as the row says, and never fewer than what it asks for or allows needs, whoever wrote the row."""
+    fresh = _fresh_votes(request)
+    return f"({fresh} >= {request}.votes_needed AND {fresh} >= {votes_needed(request)})"
+
+
+def _same_or_none(column: str) -> str:
+    """An approval that names none allows what was asked for."""
+    return f"CAST(NEW.{column} AS TEXT) IN ('[]', CAST(r.{column} AS TEXT))"
+
+
+_OF_NEW = (
+    "r.revision_id = NEW.revision_id AND r.environment = NEW.environment AND r.status = 'in_review' "
+    "AND r.content_sha256 = NEW.content_sha256"
+)
+
+# The registry's own table; the rules stand here because only this floor knows what a vote is.
+APPROVAL_TERMS = Rule(
+    "reviews_approval_terms",
+    "registry_approval",
+    "INSERT",
+    "An approval allows the environments and data that its review decided on, and no others.",
+    f"EXISTS (SELECT 1 FROM reviews_reviewrequest r WHERE {_OF_NEW}) AND NOT EXISTS (SELECT 1 FROM reviews_reviewrequest r "
+    f"WHERE {_OF_NEW} AND r.data_class = NEW.data_class AND {_same_or_none('allowed_environments')} "
+    f"AND {_same_or_none('data_classes')})",
+)
 APPROVAL_QUORUM = Rule(
     "reviews_approval_quorum",
     "registry_approval",
     "INSERT",
     "An approval is written by a review in progress that has the votes it needs.",
-    "NOT EXISTS (SELECT 1 FROM reviews_reviewrequest r WHERE r.revision_id = NEW.revision_id "
-    "AND r.environment = NEW.environment AND r.status = 'in_review' AND r.content_sha256 = NEW.content_sha256 "
-    f"AND {_fresh_votes('r')} >= r.votes_needed AND EXISTS (SELECT 1 FROM reviews_vote d WHERE d.request_id = r.id "
+    f"NOT EXISTS (SELECT 1 FROM reviews_reviewrequest r WHERE {_OF_NEW} "
+    f"AND {_has_quorum('r')} AND EXISTS (SELECT 1 FROM reviews_vote d WHERE d.request_id = r.id "
     "AND d.round = r.round AND d.reviewer_id = NEW.approved_by_id AND d.content_sha256 = r.content_sha256 "
     f"AND d.decision IN {_APPROVING}))",
 )
@@ -97,9 +122,9 @@ RULES: list[Rule] = [
         "reviews_waiver_four_eyes",
         "reviews_waiver",
         "INSERT",
-        "Whoever submitted a model cannot waive its violations.",
+        "Whoever submitted a model cannot waive its violations, nor answer for the waiver.",
         "EXISTS (SELECT 1 FROM reviews_reviewrequest WHERE revision_id = NEW.revision_id "
-        "AND submitted_by_id = NEW.by_id)",
+        "AND submitted_by_id IN (NEW.by_id, NEW.owner_id))",
     ),
     Rule(
         "reviews_vote_last_editor",
@@ -153,15 +178,30 @@ RULES: list[Rule] = [
         "reviews_reviewrequest",
         "UPDATE OF status",
         "An approval needs as many fresh votes as its risk tier asks for.",
-        f"NEW.status = 'approved' AND {_fresh_votes('NEW')} < NEW.votes_needed",
+        f"NEW.status = 'approved' AND NOT {_has_quorum('NEW')}",
     ),
     Rule(
         "reviews_request_votes_kept",
         "reviews_reviewrequest",
-        "UPDATE OF votes_needed",
-        "The number of votes that a review needs is not lowered while votes are cast.",
-        "OLD.status = 'in_review' AND NEW.votes_needed < OLD.votes_needed",
+        "UPDATE OF votes_needed, allowed_environments, data_classes, legal_asked",
+        "A review needs the votes of the widest use that its record allows.",
+        f"NEW.status = 'in_review' AND NEW.votes_needed < {votes_needed('NEW')}",
     ),
+    Rule(
+        "reviews_request_legal_kept",
+        "reviews_reviewrequest",
+        "UPDATE OF legal_asked",
+        "Legal was asked about this review, and stays asked.",
+        "OLD.legal_asked AND NOT NEW.legal_asked",
+    ),
+    Rule(
+        "reviews_request_question",
+        "reviews_reviewrequest",
+        "UPDATE OF environment, data_class",
+        "Where a model shall be used and on which data is asked once: another question is another review.",
+        "NEW.environment <> OLD.environment OR NEW.data_class <> OLD.data_class",
+    ),
+    APPROVAL_TERMS,
     APPROVAL_QUORUM,
     Rule(
         "reviews_request_submitter",

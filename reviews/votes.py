@@ -20,7 +20,7 @@ from registry.words import both, gettext, ngettext
 from reviews import code_audits
 from reviews.enums import APPROVALS
 from reviews.models import ReviewRequest, Vote
-from reviews.tiers import Tier, tier_of
+from reviews.tiers import Tier
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ FREE_LICENCES = frozenset({"Permissive", "Public Domain"})
 
 
 def seats_of(request: ReviewRequest) -> tuple[Seat, ...]:
-    tier = tier_of_request(request)
-    return (*SEATS[tier], LEGAL) if request.legal_asked else SEATS[tier]
+    seats = SEATS[request.risk.tier]
+    return (*seats, LEGAL) if request.legal_asked else seats
 
 
-def tier_of_request(request: ReviewRequest) -> Tier:
-    task = request.revision.pipeline_tag if request.revision else ""
-    return tier_of(request.data_class, request.environment, task)
+def set_seats(request: ReviewRequest) -> None:
+    """Tier and votes needed on the (locked, unsaved) row, as its question and its decision record ask for now."""
+    request.tier, request.votes_needed = request.risk.tier, len(seats_of(request))
 
 
 def legal_reason(revision: Revision) -> str:
@@ -233,9 +233,10 @@ def status_of(vote: Vote, request: ReviewRequest) -> str:
 
 def data_of(request: ReviewRequest) -> dict[str, Any]:
     """For the API: needed, given, the seats and who sits there."""
-    counted = tally(request)
+    counted, risk = tally(request), request.risk
     return {
-        "tier": request.tier,
+        "tier": risk.tier,
+        "tier_reason": risk.reason,
         "needed": counted.needed,
         "given": counted.given,
         "seats": [

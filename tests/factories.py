@@ -38,6 +38,7 @@ from reviews.enums import ReviewStatus, Verdict
 from reviews.models import Answer, ReviewRequest, Vote
 from reviews.services.digests import refresh
 from reviews.services.recording import open_for_votes
+from reviews.votes import set_seats
 
 MODEL_ID = "acme/sentiment-vi-en"
 SHA_A, SHA_B, SHA_C = "a" * 40, "b" * 40, "c" * 40
@@ -304,7 +305,8 @@ def make_approval(
 ) -> Approval:
     """A living approval, submitted by the submitter and approved by the reviewer, in a review that is decided with it.
 
-    With `review`, an open one, the vote and the approval are written and the review is left to the caller.
+    With `review`, an open one, the votes and the approval are written and the review is left to the caller. Votes that are
+    needed besides the approver's are cast by accounts of their own.
     """
     now = timezone.now()
     shape: dict[str, Any] = {
@@ -321,14 +323,17 @@ def make_approval(
         "status_at": now,
         "status_by": world.reviewer.user,
     } | fields
+    allowed = {name: shape[name] for name in ("allowed_environments", "data_classes") if name in shape}
     found = review or make_review(
         world, revision, environment=environment, use_case=shape["use_case"], data_class=shape["data_class"],
-        submitted_by=shape["submitted_by"], content_sha256=shape["content_sha256"],
+        submitted_by=shape["submitted_by"], content_sha256=shape["content_sha256"], **allowed,
     )  # fmt: skip
-    Vote.objects.create(
-        request=found, round=found.round, reviewer=shape["approved_by"], decision="approved", at=now, roles=["reviewer"],
-        content_sha256=shape["content_sha256"],
-    )  # fmt: skip
+    voters = [shape["approved_by"], *(make_user() for _ in range(found.votes_needed - 1))]
+    for voter in voters if review is None else voters[:1]:
+        Vote.objects.create(
+            request=found, round=found.round, reviewer=voter, decision="approved", at=now, roles=["reviewer"],
+            content_sha256=shape["content_sha256"],
+        )  # fmt: skip
     approval = Approval.objects.create(
         model=revision.model, revision=revision, environment=environment, **shape
     )
@@ -372,6 +377,9 @@ def make_review(
     )
     if status == ReviewStatus.IN_REVIEW and revision and "content_sha256" not in fields:
         open_for_votes(request)
+    elif status == ReviewStatus.IN_REVIEW and revision and "votes_needed" not in fields:
+        set_seats(request)
+        request.save(update_fields=["tier", "votes_needed"])
     if answered:
         answer_all(world, request)
     return request

@@ -16,7 +16,6 @@ from typing import Any
 
 from ray import serve
 
-
 # How long a replica may take for its first models before it takes requests all the same (and says itself what is missing).
 _READY_WITHIN_S = 120.0
 

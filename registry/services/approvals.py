@@ -105,6 +105,12 @@ def grant_approval(
         expires_at=approval.expires_at.isoformat(),
         terms=dict(terms or {}),
         owner=owner,
+        use_case=use_case,
+        data_class=data_class,
+        conditions=conditions,
+        policy_version=policy_version,
+        remote_code_sha256=revision.remote_code_sha256,
+        submitted_by=submitted_by.pk,
     )
     return approval
 

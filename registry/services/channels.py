@@ -85,6 +85,8 @@ def move_channel(
         manifest_sha256=locked.manifest_sha256,
         approval=locked.pk,
         before=move.from_approval_id,
+        move=move.pk,
+        number=move.number,
         reason=text,
     )
     return move

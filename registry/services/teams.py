@@ -93,7 +93,7 @@ def grant_role(*, actor: Actor, user: User, team: Team, role: str) -> Membership
     if created:
         audit.record(
             actor=actor, team=team, verb="membership.granted", subject=membership,
-            member=user.display_name, user=user.pk, role=membership.get_role_display(),
+            user=user.pk, role=membership.get_role_display(),
         )  # fmt: skip
     return membership
 
@@ -111,6 +111,6 @@ def remove_role(*, actor: Actor, user: User, team: Team, role: str) -> None:
     label = membership.get_role_display()
     audit.record(
         actor=actor, team=team, verb="membership.removed", subject=membership,
-        member=user.display_name, user=user.pk, role=label,
+        user=user.pk, role=label,
     )  # fmt: skip
     membership.delete()

@@ -20,6 +20,9 @@ class VotesSummary(serializers.Serializer[Any]):
     """How far the decision is: `given` of `needed` votes, and who must look again."""
 
     tier = serializers.ChoiceField(choices=CHOICES)
+    tier_reason = serializers.CharField(
+        help_text="Why: what was asked for, and what the record allows besides."
+    )
     needed = serializers.IntegerField()
     given = serializers.IntegerField()
     seats = Seat(many=True)

@@ -8,15 +8,13 @@ from reviews.checklists.answers import (
     is_required,
     missing_answers,
     suggestions_for,
-    tier,
 )
 from reviews.checklists.export import filled_template_markdown
 from reviews.checklists.template import localised, shipped, title_of
 
 __all__ = [
     "answer_value", "asked_roles", "doubts", "filled_template_markdown", "findings", "frozen_checklist", "is_required",
-    "localised", "missing_answers", "shipped", "suggestions_for", "tier",
-    "title_of",
+    "localised", "missing_answers", "shipped", "suggestions_for", "title_of",
 ]  # fmt: skip
 
 

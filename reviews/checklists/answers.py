@@ -16,12 +16,6 @@ from reviews.checklists.template import title_of
 from reviews.checklists.typed import is_doubt
 from reviews.enums import Verdict
 from reviews.models import Answer, ReviewRequest
-from reviews.tiers import tier_of
-
-
-def tier(request: ReviewRequest) -> str:
-    task = request.revision.pipeline_tag if request.revision else ""
-    return tier_of(request.data_class, request.environment, task)
 
 
 def is_required(item: dict[str, Any], risk: str) -> bool:
@@ -79,7 +73,7 @@ def asked_roles(item: dict[str, Any], request: ReviewRequest) -> frozenset[str]:
 
 def missing_answers(request: ReviewRequest, answers: Iterable[Answer]) -> list[str]:
     """The items that the request's risk tier requires and nobody has answered, each a sentence."""
-    given, risk = {answer.key for answer in answers}, tier(request)
+    given, risk = {answer.key for answer in answers}, request.risk.tier
     return [
         gettext("“%(item)s” is not answered.", item=title_of(item))
         for item in request.checklist
@@ -89,7 +83,7 @@ def missing_answers(request: ReviewRequest, answers: Iterable[Answer]) -> list[s
 
 def doubts(request: ReviewRequest, answers: Iterable[Answer]) -> list[str]:
     """Titles of the items whose answers ask for conditions."""
-    given, risk = {answer.key: answer for answer in answers}, tier(request)
+    given, risk = {answer.key: answer for answer in answers}, request.risk.tier
     return [
         title_of(item)
         for item in request.checklist

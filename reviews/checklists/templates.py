@@ -32,7 +32,17 @@ def shipped_version() -> ChecklistTemplateVersion:
     if last and last.sha256 == shipped().sha256:
         return last
     template = ChecklistTemplate.objects.select_for_update().get(pk=template.pk)
-    return _add(template, shipped(), shipped_source(), actor=None, note="Shipped with Assay")
+    made = _add(template, shipped(), shipped_source(), actor=None, note="Shipped with Assay")
+    changed = len(diff(last.items if last else [], made.items))
+    audit.record(
+        actor=None,
+        verb="template.version_added",
+        subject=made,
+        name=made.label,
+        sha256=made.sha256,
+        changes=changed,
+    )
+    return made
 
 
 def own_version(team: Team) -> ChecklistTemplateVersion | None:

@@ -130,6 +130,7 @@ def judge_file(
         sha256=sha256,
         verdict=verdict,
         reason=f", {text}" if text else "",
+        judged=made.pk,
     )
     for pk in carrying:
         settle(pk)
@@ -241,7 +242,7 @@ def _end(waiver: CodeWaiver, revision: Revision, actor: Actor | None, reason: st
     waiver.save(update_fields=["ended_at", "ended_by"])
     audit.record(
         actor=actor, team=revision.model.team, verb="code.waiver_ended", subject=revision,
-        model_id=revision.model.model_id, sha=revision.commit_sha, reason=reason,
+        model_id=revision.model.model_id, sha=revision.commit_sha, reason=reason, waiver=waiver.pk,
     )  # fmt: skip
 
 

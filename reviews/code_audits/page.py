@@ -15,6 +15,7 @@ from registry.models import Blob, Revision
 from registry.words import gettext, joined
 from reviews.code_audits import sources
 from reviews.code_audits.states import Judged, judged_files, living_waiver
+from reviews.differences import Row, difference, parts_of
 from reviews.enums import FileMark
 from reviews.models import CodeWaiver, FileVerdict
 
@@ -98,7 +99,7 @@ def _sentence(revision: Revision, files: list[Judged], waiver: CodeWaiver | None
 
 def _line(file: Judged, url: str, is_current: bool) -> dict[str, Any]:
     return {
-        "parts": sources.parts_of(file.file.path),
+        "parts": parts_of(file.file.path),
         "url": url,
         "status": MARKS[file.mark],
         "is_current": is_current,
@@ -128,7 +129,7 @@ def _shown(judged: Judged, revision: Revision, start: int) -> dict[str, Any]:
     return {
         "judged": judged,
         "file": file,
-        "parts": sources.parts_of(file.path),
+        "parts": parts_of(file.path),
         "status": MARKS[judged.mark],
         "problem": problem,
         "notes": source.notes if source else [],
@@ -145,7 +146,7 @@ def _shown(judged: Judged, revision: Revision, start: int) -> dict[str, Any]:
     }
 
 
-def _flag_url(url: str, flag: dict[str, Any], rows: list[sources.Row]) -> str:
+def _flag_url(url: str, flag: dict[str, Any], rows: list[Row]) -> str:
     number = flag.get("line", 0)
     here = any(row.number == number for row in rows)
     return f"#L{number}" if here else f"{url}&from={max(1, int(number) - 5)}#L{number}"
@@ -163,7 +164,7 @@ def _changes(judged: Judged, source: sources.Source | None) -> dict[str, Any] | 
         old = sources.of_digest(before.sha256, size)
     except IntegrityFailure:
         return None
-    rows = sources.difference(old.lines, source.lines)
+    rows = difference(old.lines, source.lines)
     return {"before": before, "rows": rows[: sources.WINDOW_LINES], "cut": len(rows) > sources.WINDOW_LINES}
 
 
@@ -180,7 +181,7 @@ def _history(revision: Revision, files: list[Judged]) -> list[dict[str, Any]]:
             "at": row.at,
             "by": row.by,
             "what": row,
-            "parts": sources.parts_of(row.path),
+            "parts": parts_of(row.path),
             "status": MARKS[row.verdict],
             "reason": row.reason,
             "sha256": row.sha256,

@@ -27,7 +27,7 @@ PEOPLE: tuple[Person, ...] = (
     Person("security_auditor", "Sofia Lindqvist", "acme", ("security_auditor",), ("read", "review")),
     Person("auditor", "Ada Novak", "acme", ("auditor",), ("read",)),
     Person("release_manager", "Mai Pham", "acme", ("release_manager",), ("read", "release")),
-    Person("admin", "Jonas Weber", "acme", ("admin",), ("read", "submit", "release"), staff=True),
+    Person("admin", "Jonas Weber", "acme", ("admin",), ("read", "submit", "review", "release"), staff=True),
     Person("engineer", "Grace Kim", "acme", ("viewer",), ("read", "infer")),
     Person("other_team", "Omar Haddad", "globex", ("submitter",), ("read", "infer", "submit")),
 )

@@ -106,6 +106,8 @@ def forge(scene: Scene) -> str:
              "WHERE seq = (SELECT MAX(seq) FROM registry_auditevent WHERE verb = 'approval.granted')"),
             ("the end cut off", "DELETE FROM registry_auditevent WHERE seq > (SELECT MAX(seq) - 3 FROM registry_auditevent "
              "WHERE verb = 'approval.granted')"),
+            ("a verdict on code in another's name", "UPDATE reviews_fileverdict SET by_id = (SELECT by_id FROM "
+             "registry_channelmove LIMIT 1) WHERE id = (SELECT MAX(id) FROM reviews_fileverdict)"),
             ("an approval brought back", "UPDATE registry_approval SET status = 'retired' WHERE id = "
              "(SELECT MIN(id) FROM registry_approval)"),
         ):  # fmt: skip

@@ -12,7 +12,7 @@ from functools import partial
 
 import httpx
 
-from reviews.demo import auditing, consuming, proving, releasing, reviewing
+from reviews.demo import auditing, consuming, proving, releasing, reviewing, tightening
 from reviews.demo.scene import Scene
 from reviews.demo.telling import Step, table
 
@@ -83,6 +83,8 @@ def steps(scene: Scene) -> list[Step]:
         step("The security auditor reads and passes file by file, one of them flagged", auditing.judge_all),
         step("The next commit changes one helper file: only that is open again", auditing.submit_second),
         step("... and one more verdict settles the audit", auditing.judge_changed),
+        step("The admin writes a stricter policy and asks what would flip", tightening.simulate),
+        step("... and puts it on a dry run: shown on revisions, blocking nothing", tightening.dry_run),
         step("The admin rolls production back from the dashboard", releasing.roll_back),
         step("The next answers carry v1's commit", releasing.served, "v1"),
         step("History and audit log say who, when and why", releasing.history),

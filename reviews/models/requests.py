@@ -22,7 +22,7 @@ from reviews.enums import (
     Verdict,
 )
 from reviews.models.templates import ChecklistTemplateVersion
-from reviews.tiers import CHOICES
+from reviews.tiers import CHOICES, Risk, risk_of
 
 CHECKED = (ReviewStatus.IN_REVIEW, ReviewStatus.APPROVED, ReviewStatus.REJECTED)
 
@@ -62,7 +62,7 @@ class ReviewRequest(Terms):
         null=True,
         help_text="Who last wrote the submission: submitted it, changed it or submitted it again.",
     )
-    tier = models.CharField(max_length=6, choices=CHOICES, default="low")
+    tier = models.CharField(max_length=6, choices=CHOICES, default="low")  # `risk.tier`, kept for queries
     votes_needed = models.PositiveSmallIntegerField(default=1)
     legal_asked = models.BooleanField(default=False)
     legal_reason = models.TextField(blank=True, help_text="Why a legal reviewer has to vote.")
@@ -136,6 +136,11 @@ class ReviewRequest(Terms):
     @property
     def is_open(self) -> bool:
         return self.status in OPEN_STATUSES
+
+    @property
+    def risk(self) -> Risk:
+        """Of the question and of whatever its decision record allows besides."""
+        return risk_of(self, self.revision.pipeline_tag if self.revision else "")
 
 
 class Answer(models.Model):

@@ -22,7 +22,7 @@ from reviews.tiers import TIERS
 MAX_BYTES = 32 * 1024
 MAX_RULES = 50
 EFFECTS = ("info", "warn", "fail")
-EVIDENCE = ("", "review", "benchmark", "evaluation")
+EVIDENCE = ("", "review", "code", "benchmark", "evaluation")
 TEXTS = {"key": 60, "title": 120, "message": 500, "missing": 500, "met": 500, "who": 200, "help": 1_000}
 KEYS = {*TEXTS, "when", "require", "effect", "panel", "waivable", "environments", "tiers", "evidence"}
 _KEY = re.compile(r"[a-z][a-z0-9_-]{1,59}")
@@ -224,7 +224,7 @@ def _rule(row: Any, number: int, lines: _Lines) -> Rule:
         )
     if row.get("evidence", "") not in EVIDENCE:
         raise PolicyError(
-            gettext("`evidence` is review, benchmark or evaluation."),
+            gettext("`evidence` is review, code, benchmark or evaluation."),
             gettext("Choose one, or leave it out."),
             lines.of(*place, "evidence"),
         )

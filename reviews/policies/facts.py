@@ -18,7 +18,7 @@ from registry.models import Approval, Channel, Evidence, Revision
 from reviews import checklists
 from reviews.models import Answer, ReviewRequest
 from reviews.queries import newest_evidence
-from reviews.tiers import TIERS, tier_of
+from reviews.tiers import risk_of
 
 MAX_LIST = 200
 PROVENANCE = (
@@ -59,15 +59,7 @@ class Subject:
 
     @property
     def tier(self) -> str:
-        """The highest of what the record allows."""
-        asked = self.request or self.approval
-        classes = {self.data_class, *(asked.data_classes if asked else [])}
-        found = {
-            tier_of(data, where, self.revision.pipeline_tag)
-            for data in classes
-            for where in self.environments
-        }
-        return max(found, key=TIERS.index)
+        return risk_of(self.request or self.approval, self.revision.pipeline_tag, self.as_environment).tier
 
 
 @dataclass
@@ -236,7 +228,7 @@ def _open_items(s: Source) -> int | None:
 def _items(s: Source) -> int | None:
     if s.request is None:
         return None
-    risk = checklists.tier(s.request)
+    risk = s.request.risk.tier
     return sum(checklists.is_required(item, risk) for item in s.request.checklist)
 
 

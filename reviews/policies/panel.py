@@ -83,5 +83,8 @@ def _line(judge: Judge, outcome: Outcome, subject: Subject, *, may: bool) -> Lin
 def _evidence(judge: Judge, kind: str, subject: Subject) -> str:
     if kind == "review":
         return reverse("review_detail", args=[subject.request.pk]) if subject.request else ""
+    if kind == "code":
+        has_code = subject.revision.remote_code_sha256 is not None
+        return reverse("revision_code", args=[subject.revision.pk]) if has_code else ""
     row = judge.gathered.evidence.get((subject.revision.pk, EvidenceKind(kind))) if kind else None
     return reverse("run_detail", args=[row.job_id]) if row else ""

@@ -18,7 +18,7 @@ from reviews.checklists.reading import Suggestion
 from reviews.checklists.typed import check_answer_fields
 from reviews.enums import SuggestionState
 from reviews.models import Answer, ReviewRequest
-from reviews.services.digests import refresh
+from reviews.services.digests import answer_sha256, refresh
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def save_answers(*, actor: Actor, request_pk: int, answers: Mapping[str, Mapping
         if answer:
             written.append(answer)
     if written:
-        _record(actor, request, [known[answer.key]["title"] for answer in written])
+        _record(actor, request, written)
     return written
 
 
@@ -150,9 +150,11 @@ def _check_seen(
     )
 
 
-def _record(actor: Actor, request: ReviewRequest, titles: list[str]) -> None:
+def _record(actor: Actor, request: ReviewRequest, written: list[Answer]) -> None:
     digest = refresh(request)
     request.save(update_fields=["content_sha256"])
+    asked = {item["key"]: item["title"] for item in request.checklist}
+    titles = [asked[answer.key] for answer in written]
     named = ", ".join(title.lower() for title in titles[:5])
     audit.record(
         actor=actor,
@@ -161,5 +163,6 @@ def _record(actor: Actor, request: ReviewRequest, titles: list[str]) -> None:
         model_id=request.model.model_id,
         sha=request.revision.commit_sha if request.revision else "",
         items=named + (f" and {len(titles) - 5} more items" if len(titles) > 5 else ""),
+        answers={answer.key: answer_sha256(answer) for answer in written},
         content_sha256=digest,
     )

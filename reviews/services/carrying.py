@@ -12,7 +12,7 @@ from reviews import checklists, delta
 from reviews.checklists.reading import Suggestion
 from reviews.enums import ReviewStatus
 from reviews.models import Answer, ReviewRequest
-from reviews.services.digests import refresh
+from reviews.services.digests import answer_sha256, refresh
 
 
 def followed(request: ReviewRequest) -> ReviewRequest | None:
@@ -55,6 +55,7 @@ def carry_over(request: ReviewRequest) -> int:
         carried=len(made),
         asked=len(request.checklist) - len(made),
         items=[answer.key for answer in made],
+        answers={answer.key: answer_sha256(answer) for answer in made},
     )
     return len(made)
 

@@ -16,7 +16,7 @@ from reviews.code_audits.judging import inherit
 from reviews.enums import ReviewStatus
 from reviews.models import ReviewRequest
 from reviews.services.carrying import carry_over
-from reviews.services.recording import open_for_votes
+from reviews.services.recording import open_for_votes, risk_named
 from reviews.services.submissions import supersede_older
 
 
@@ -51,10 +51,7 @@ def _open_review(request: ReviewRequest, revision: Revision) -> None:
         request = machines.move(request, "start_checks", actor=None)
     try:
         with transaction.atomic():
-            request.revision = revision
-            open_for_votes(request)
-            machines.move(request, "pass_checks", actor=None)
-            carry_over(request)  # answers are written in review only
+            enter_review(request, revision)
     except IntegrityError:  # the database allows one review per revision and environment
         request = machines.lock(request.pk)
         problem = f"{revision} is already under review for {request.environment}. Follow that review instead."
@@ -63,6 +60,14 @@ def _open_review(request: ReviewRequest, revision: Revision) -> None:
     inherit(revision.pk)
     supersede_older(machines.lock(request.pk))
     request_measurements(actor=actor_for(request.submitted_by, request.team), revision=revision)
+
+
+def enter_review(request: ReviewRequest, revision: Revision) -> None:
+    """`request` is locked and its checks are running: seats, record and digest are set, and people may begin."""
+    request.revision = revision
+    open_for_votes(request)
+    machines.move(request, "pass_checks", actor=None, data=risk_named(request))
+    carry_over(request)  # answers are written in review only
 
 
 def connect() -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from registry import audit
 from registry.actors import Actor
+from registry.canonical import sha256_text
 from registry.exceptions import Conflict, InvalidInput
 from registry.models import Approval
 from registry.services.approvals import grant_approval
@@ -22,7 +23,7 @@ from reviews.policies import gate
 from reviews.services.commenting import open_changes, write_comment
 from reviews.services.digests import content_sha256 as content_sha256
 from reviews.services.digests import refresh
-from reviews.services.recording import apply_record
+from reviews.services.recording import apply_record, risk_named
 
 
 @transaction.atomic
@@ -65,16 +66,16 @@ def decide(
             raise InvalidInput(
                 gettext("Write the conditions."), code="conditions_missing", field="conditions"
             )
-    _cast(actor, request, decision, reason)
+    vote = _cast(actor, request, decision, reason)
     if decision == Decision.NEEDS_LEGAL_REVIEW:
-        return _ask_legal(actor, request, reason.strip())
+        return _ask_legal(actor, request, vote)
     if decision == Decision.REJECTED:
-        return _close(actor, request, Decision.REJECTED, reason, None)
+        return _close(actor, request, Decision.REJECTED, vote, None)
     counted = votes.tally(request)
     if not counted.is_met:
-        return _note_vote(actor, request, counted.words)
+        return _note_vote(actor, request, counted.words, vote)
     outcome = Decision.APPROVED_WITH_CONDITIONS if request.conditions else Decision.APPROVED
-    return _close(actor, request, outcome, reason, _grant(actor, request))
+    return _close(actor, request, outcome, vote, _grant(actor, request))
 
 
 def _check_seen(request: ReviewRequest, seen_sha256: str) -> None:
@@ -88,41 +89,56 @@ def _check_seen(request: ReviewRequest, seen_sha256: str) -> None:
         )
 
 
-def _cast(actor: Actor, request: ReviewRequest, decision: str, reason: str) -> None:
+def _cast(actor: Actor, request: ReviewRequest, decision: str, reason: str) -> Vote:
     """Writes the vote on what is there now (evidence may have come without anybody's hand since the digest was kept)."""
     if refresh(request):
         request.save(update_fields=["content_sha256"])
     votes.check_not_repeated(actor, request, request.content_sha256)
-    Vote.objects.create(
+    return Vote.objects.create(
         request=request, round=request.round, reviewer=actor.user, decision=decision, reason=reason.strip(),
         content_sha256=request.content_sha256, roles=sorted(actor.roles), at=timezone.now(),
     )  # fmt: skip
 
 
-def _event(request: ReviewRequest, reason: str) -> dict[str, Any]:
+def _event(request: ReviewRequest, vote: Vote) -> dict[str, Any]:
     return {
         "model_id": request.model.model_id,
         "sha": request.revision.commit_sha if request.revision else "",
-        "reason": reason.strip(),
         "content_sha256": request.content_sha256,
+        "vote": _named(vote),
     }
 
 
-def _note_vote(actor: Actor, request: ReviewRequest, words: str) -> ReviewRequest:
+def _named(vote: Vote) -> dict[str, Any]:
+    """The row as the log keeps it: the words of a vote by their digest."""
+    return {
+        "id": vote.pk,
+        "decision": str(vote.decision),
+        "round": vote.round,
+        "roles": vote.roles,
+        "content_sha256": vote.content_sha256,
+        "reason_sha256": sha256_text(vote.reason),
+    }
+
+
+def _note_vote(actor: Actor, request: ReviewRequest, words: str, vote: Vote) -> ReviewRequest:
     """An approving vote that does not complete the quorum: the request stays open for the others."""
-    audit.record(actor=actor, verb="review.voted", subject=request, votes=words, **_event(request, ""))
+    audit.record(actor=actor, verb="review.voted", subject=request, votes=words, **_event(request, vote))
     return request
 
 
-def _ask_legal(actor: Actor, request: ReviewRequest, reason: str) -> ReviewRequest:
+def _ask_legal(actor: Actor, request: ReviewRequest, vote: Vote) -> ReviewRequest:
     """A seat more, for legal. It belongs to what is voted on, so earlier votes are cast again when legal has looked."""
     if request.legal_asked:
         raise Conflict(gettext("A legal reviewer is asked already."), code="legal_asked")
-    request.legal_asked, request.legal_reason = True, reason
-    request.votes_needed = len(votes.seats_of(request))
+    request.legal_asked, request.legal_reason = True, vote.reason
+    votes.set_seats(request)
     refresh(request)
-    request.save(update_fields=["legal_asked", "legal_reason", "votes_needed", "content_sha256"])
-    audit.record(actor=actor, verb="review.legal_asked", subject=request, **_event(request, reason))
+    request.save(update_fields=["legal_asked", "legal_reason", "tier", "votes_needed", "content_sha256"])
+    audit.record(
+        actor=actor, verb="review.legal_asked", subject=request, reason=vote.reason, **risk_named(request),
+        **_event(request, vote),
+    )  # fmt: skip
     return request
 
 
@@ -148,24 +164,26 @@ def _grant(actor: Actor, request: ReviewRequest) -> Approval:
 
 
 def _close(
-    actor: Actor, request: ReviewRequest, outcome: str, reason: str, approval: Approval | None
+    actor: Actor, request: ReviewRequest, outcome: str, vote: Vote, approval: Approval | None
 ) -> ReviewRequest:
     decided = machines.move(
         request,
         "approve" if approval else "reject",
         actor=actor,
         data={
-            "reason": reason.strip(),
+            "reason": vote.reason,
             "content_sha256": request.content_sha256,
             "conditions": request.conditions,
             "outcome": str(outcome),
+            "approval": approval.pk if approval else None,
+            "vote": _named(vote),
             "votes": votes.tally(request).words,
             "policies": gate.policies_named(request.team_id),
         },
         decision=outcome,
         decision_at=timezone.now(),
         decision_by=actor.user,
-        decision_reason=reason.strip(),
+        decision_reason=vote.reason,
         approval=approval,
     )
     attestations.attest(actor, decided)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from registry.canonical import sha256_json
 from registry.models import Evidence
 from reviews import records
-from reviews.models import ReviewRequest
+from reviews.models import Answer, ReviewRequest
 
 
 def content_sha256(request: ReviewRequest) -> str:
@@ -40,6 +40,11 @@ def content_sha256(request: ReviewRequest) -> str:
             "round": request.round,
         }
     )
+
+
+def answer_sha256(answer: Answer) -> str:
+    """The answer as the audit log keeps it: its words stay out of the log, a change of them does not (docs/audit.md)."""
+    return sha256_json([answer.verdict, answer.value, answer.text, answer.version, answer.by_id])
 
 
 def refresh(request: ReviewRequest) -> str:

@@ -58,6 +58,7 @@ def save_policy(
         subject=version,
         policy=policy.key,
         number=version.number,
+        title=version.title,
         sha256=version.sha256,
     )
     return (
@@ -152,6 +153,7 @@ def grant_waiver(
     audit.record(
         actor=actor, verb="waiver.granted", subject=waiver, rule=rule, model_id=revision.model.model_id,
         sha=revision.commit_sha, owner=answering.pk, until=waiver.expires_at.date().isoformat(), reason=text,
+        revision=revision.pk, expires_at=waiver.expires_at.isoformat(),
     )  # fmt: skip
     return waiver
 
@@ -183,6 +185,14 @@ def _owner(actor: Actor, name: str, revision: Revision) -> User:
             code="owner_unknown",
             field="owner",
         )
+    if ReviewRequest.objects.filter(revision=revision, submitted_by=member.user).exists():
+        raise InvalidInput(
+            gettext(
+                "%(person)s submitted this model, so somebody else must answer for the waiver.",
+                person=member.user.display_name,
+            ),
+            code="owner_is_submitter", field="owner",
+        )  # fmt: skip
     return member.user
 
 

@@ -138,7 +138,8 @@ def _start_checks(actor: Actor, request: ReviewRequest, verb: str) -> None:
     job = request_intake(
         actor=actor, team=request.team, model=request.model, revision=request.requested_revision
     )
-    machines.move(request, "submit", actor=actor, verb=verb, intake_job=job, problem="")
+    asked = {"environment": request.environment, "data_class": request.data_class}
+    machines.move(request, "submit", actor=actor, verb=verb, data=asked, intake_job=job, problem="")
 
 
 def request_intake(*, actor: Actor, team: Team, model: RegisteredModel, revision: str) -> Job:

@@ -151,15 +151,26 @@ def review_record(request: HttpRequest, pk: int) -> HttpResponse:
     review = queries.get_or_404(requests_of(actor).select_related("model__team"), pk=pk)
     form = RecordForm(review, request.POST)
     form.is_valid()
+    before = review.risk.tier
     try:
-        save_record(actor=actor, request_pk=pk, record=form.cleaned_data)
+        saved = save_record(actor=actor, request_pk=pk, record=form.cleaned_data)
     except (InvalidInput, Conflict) as error:
         field = error.details.get("field")
         form.add_error(field if field in form.fields else None, error.message)
         return render(
             request, "reviews/record.html", {"request_": review, "record_form": form}, status=error.status
         )
-    messages.success(
-        request, gettext("The decision record is saved. Votes cast before it changed are cast again.")
-    )
+    words = gettext("The decision record is saved. Votes cast before it changed are cast again.")
+    if saved.risk.tier != before:
+        words = joined(
+            [
+                words,
+                gettext(
+                    "What it allows is %(tier)s risk now: %(votes)s given.",
+                    tier=saved.risk.tier,
+                    votes=votes.tally(saved).words,
+                ),
+            ]
+        )
+    messages.success(request, words)
     return redirect(f"{reverse('review_detail', args=[pk])}#record")

@@ -33,7 +33,7 @@ def items_of(
         for a in review.answers.select_related("by", "carried_from__by", "carried_from__request__revision")
     }
     offered = checklists.suggestions_for(review, evidence)
-    risk = checklists.tier(review)
+    risk = review.risk.tier
     found = []
     for number, frozen in enumerate(review.checklist, start=1):
         item = checklists.localised(frozen, language)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from django.contrib import messages
@@ -18,6 +17,7 @@ from registry.exceptions import NotFound
 from registry.permissions import Action
 from registry.views.pages import try_on_form
 from registry.words import gettext, lowered
+from reviews.differences import Row, difference
 from reviews.forms import PolicyForm
 from reviews.models import PolicyState, PolicyVersion
 from reviews.policies.documents import PolicyError, default_policy
@@ -27,6 +27,7 @@ from reviews.policies.simulator import simulate, touched
 from reviews.queries import policy_versions_of
 from reviews.services.policies import MOVES, move_policy, save_policy
 
+MAX_ROWS = 600  # of what a version changed
 EXAMPLES = (
     (_("No file that is never served"), "size(formats.quarantined) == 0"),
     (_("Only open licences"), 'licence.category in ["Permissive", "Public Domain"]'),
@@ -116,16 +117,14 @@ def policy_detail(request: HttpRequest, key: str) -> HttpResponse:
     return render(request, "reviews/policy_detail.html", context)
 
 
-def _diff(versions: list[PolicyVersion], shown: PolicyVersion | None) -> list[dict[str, str]]:
+def _diff(versions: list[PolicyVersion], shown: PolicyVersion | None) -> list[Row]:
     """What `shown` changed against the version before it; the first one against what is shipped under its name."""
     if shown is None:
         return []
     before = next((v.source for v in versions if v.number == shown.number - 1), None)
     if before is None:
         before = default_policy().source if shown.policy.key == default_policy().key else ""
-    lines = difflib.unified_diff(before.splitlines(), shown.source.splitlines(), lineterm="", n=2)
-    kinds = {"+": "add", "-": "remove", "@": "place"}
-    return [{"kind": kinds.get(line[:1], "same"), "text": line} for line in list(lines)[2:600]]
+    return difference(before.splitlines(), shown.source.splitlines())[:MAX_ROWS]
 
 
 def _actions(actor: Actor, version: PolicyVersion) -> list[dict[str, Any]]:

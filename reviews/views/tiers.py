@@ -28,7 +28,7 @@ def tier_of_request(review: ReviewRequest) -> ShownTier | None:
     """Nothing until the checks have found what the model is for."""
     if review.revision is None:
         return None
-    return shown_tier(review.data_class, review.environment, review.revision.pipeline_tag)
+    return ShownTier(review.risk.tier, review.risk.reason)
 
 
 @access(get=MEMBER)

@@ -21,12 +21,34 @@ CREATE TABLE registry_{chain} (seq INTEGER PRIMARY KEY, at datetime NOT NULL, bo
 """
 OTHERS = """
 CREATE TABLE registry_approval (id INTEGER PRIMARY KEY, status, environment, manifest_sha256, content_sha256,
- approved_by_id, expires_at, revision_id);
-CREATE TABLE registry_revision (id INTEGER PRIMARY KEY, commit_sha);
-CREATE TABLE registry_channelmove (id INTEGER PRIMARY KEY, channel_id, number, to_approval_id, by_id);
+ remote_code_sha256, approved_by_id, submitted_by_id, expires_at, use_case, data_class, conditions, owner, policy_version,
+ evidence_ids, allowed_environments, use_cases, data_classes, review_by, monitoring, rollback_approval_id, rollback_target,
+ fallback, data_policy, revision_id);
+CREATE TABLE registry_revision (id INTEGER PRIMARY KEY, commit_sha, manifest_sha256, code_audit, code_waived_until);
+CREATE TABLE registry_revisionfile (id INTEGER PRIMARY KEY, revision_id, path, blob_id);
+CREATE TABLE registry_blob (sha256 PRIMARY KEY, size);
+CREATE TABLE registry_evidence (id INTEGER PRIMARY KEY, revision_id, sha256, data, summary);
+CREATE TABLE inference_goldenset (id INTEGER PRIMARY KEY, sha256, name, model_id, size);
+CREATE TABLE registry_channelmove (id INTEGER PRIMARY KEY, channel_id, number, kind, to_approval_id, from_approval_id, by_id,
+ reason);
 CREATE TABLE registry_channel (id INTEGER PRIMARY KEY, current_id);
 CREATE TABLE registry_membership (id INTEGER PRIMARY KEY, user_id, team_id, role);
 CREATE TABLE registry_apitoken (id INTEGER PRIMARY KEY, public_id, user_id, scopes, expires_at, revoked_at);
+CREATE TABLE reviews_reviewrequest (id INTEGER PRIMARY KEY, status, environment, data_class, submitted_by_id, round, tier,
+ votes_needed, legal_asked, decision, decision_by_id, decision_reason, conditions, content_sha256, approval_id);
+CREATE TABLE reviews_vote (id INTEGER PRIMARY KEY, request_id, reviewer_id, decision, round, roles, content_sha256, reason);
+CREATE TABLE reviews_answer (id INTEGER PRIMARY KEY, request_id, key, verdict, value, text, version, by_id);
+CREATE TABLE reviews_fileverdict (id INTEGER PRIMARY KEY, path, revision_id, sha256, verdict, reason, by_id, team_id);
+CREATE TABLE reviews_codewaiver (id INTEGER PRIMARY KEY, revision_id, reason, owner_id, by_id, expires_at, ended_at,
+ ended_by_id);
+CREATE TABLE reviews_waiver (id INTEGER PRIMARY KEY, rule, revision_id, reason, owner_id, by_id, expires_at, ended_at,
+ ended_by_id);
+CREATE TABLE reviews_policy (id INTEGER PRIMARY KEY, key, team_id);
+CREATE TABLE reviews_policyversion (id INTEGER PRIMARY KEY, policy_id, number, title, sha256, source, author_id, state,
+ state_by_id);
+CREATE TABLE reviews_checklisttemplate (id INTEGER PRIMARY KEY, slug, team_id);
+CREATE TABLE reviews_checklisttemplateversion (id INTEGER PRIMARY KEY, template_id, number, name, items, sha256, by_id);
+CREATE TABLE reviews_attestation (id INTEGER PRIMARY KEY, approval_id, payload_sha256, envelope);
 """
 
 
@@ -44,7 +66,7 @@ def link(seq: int, prev: bytes, at: datetime, body: str) -> bytes:
 def body_of(seq: int) -> str:
     said = {
         "actor": seq % 7 + 1, "auth": "session", "token": "", "request": f"{seq:08x}", "team": 1,
-        "verb": "review.answered", "object": ["reviewrequest", seq % 11 + 1], "data": {"items": f"mục {seq}"},
+        "verb": "job.requested", "object": ["job", seq % 11 + 1], "data": {"items": f"mục {seq}"},
     }  # fmt: skip
     return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -22,6 +22,7 @@ from registry.services.channels import move_channel
 from reviews.code_audits import sources
 from reviews.code_audits.judging import end_waiver, inherit
 from reviews.code_audits.manifest import code_files
+from reviews.differences import difference
 from reviews.models import FileVerdict
 from tests.factories import (
     MODEL_ID,
@@ -229,13 +230,13 @@ def test_windows_of_a_long_file_leave_nothing_out() -> None:
 def test_difference_is_complete_and_bounded(kinds: int) -> None:
     before = [str(n * 7 % kinds) for n in range(1500)]
     after = [*before[:700], "new", *before[720:]]
-    rows = sources.difference(before, after)
+    rows = difference(before, after)
     added = [r for r in rows if r.sign == "+"]
     removed = [r for r in rows if r.sign == "-"]
     assert len(after) - len(before) == len(added) - len(removed)
     assert "new" in {row.parts[0].text for row in added}
-    assert sources.difference(before, before) == []
-    many = sources.difference(["a"] * 5000, ["b"] * 5000)
+    assert difference(before, before) == []
+    many = difference(["a"] * 5000, ["b"] * 5000)
     assert len(many) == 10_000
 
 

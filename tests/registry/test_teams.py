@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from registry import audit
 from registry.enums import Role, Scope
 from registry.exceptions import Conflict, InvalidInput, NotAllowed, NotFound
 from registry.models import ApiToken, AuditEvent, Membership, User
@@ -61,7 +62,8 @@ def test_admin_grants_and_removes_a_role_in_the_own_team(world: World) -> None:
     assert not Membership.objects.filter(user=newcomer).exists()
     body = json.loads(AuditEvent.objects.latest("seq").body)
     assert body["verb"] == "membership.removed"
-    assert (body["data"]["member"], body["data"]["role"]) == ("New Comer", "Reviewer")
+    assert (body["data"]["user"], body["data"]["role"]) == (newcomer.pk, "Reviewer")
+    assert "removed New Comer as Reviewer" in audit.shown([AuditEvent.objects.latest("seq")])[0].sentence
     with pytest.raises(NotFound):
         remove_role(actor=world.admin, user=newcomer, team=world.team, role=Role.REVIEWER)
 

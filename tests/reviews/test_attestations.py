@@ -94,6 +94,7 @@ def test_statement_holds_the_whole_decision(world: World, approval: Approval) ->
     predicate = said["predicate"]
     assert predicate["commit_sha"] == approval.revision.commit_sha
     assert predicate["approval"]["conditions"] == "Only short texts."
+    assert predicate["risk"] == {"tier": "low", "votes_needed": 1}
     answers = {row["key"]: row for row in predicate["answers"]}
     assert len(answers) == len(predicate["checklist"]) and answers["license"]["text"] == "Giấy phép phù hợp."
     (vote,) = predicate["approvers"]

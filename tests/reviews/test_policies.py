@@ -21,9 +21,10 @@ from reviews.attestations import statement_of
 from reviews.models import Answer, PolicyState, PolicyVersion, ReviewRequest, Waiver
 from reviews.policies import gate, language, simulator
 from reviews.policies.documents import PolicyError, default_policy, read_policy
-from reviews.policies.facts import CATALOGUE, SAMPLES, Subject
+from reviews.policies.facts import CATALOGUE, SAMPLES, Fact, Subject
 from reviews.policies.gate import MET, UNKNOWN, VIOLATED, Judge, violations_blocking
 from reviews.policies.language import MAX_CHARACTERS, RuleError, compile_rule, holds
+from reviews.policies.panel import panel_lines
 from reviews.policies_doc import as_markdown
 from reviews.services.deciding import decide
 from reviews.services.policies import end_waiver, grant_waiver, move_policy, note_expired_waivers, save_policy
@@ -132,6 +133,59 @@ def test_fact_that_is_not_known_is_named_and_fails_closed(world: World) -> None:
     assert sentence == "The only rule: not known is “95th percentile” (latency.p95_ms)."
     make_evidence(world.submitter, review.revision, EvidenceKind.BENCHMARK)
     assert violations_blocking(review.revision, review) == []
+
+
+def asks_about(fact: Fact) -> str:
+    """A condition over this fact that its sample fulfils."""
+    sample = fact.sample
+    if isinstance(sample, list):
+        return f"size({fact.name}) >= 0"
+    return (
+        fact.name
+        if sample is True
+        else f"!{fact.name}"
+        if sample is False
+        else f"{fact.name} == {json.dumps(sample)}"
+    )
+
+
+@pytest.mark.parametrize("fact", CATALOGUE, ids=lambda fact: fact.name)
+def test_every_fact_fails_closed_while_it_is_not_known(fact: Fact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a condition and in a scope: what nobody knows neither fulfils a rule nor takes it out of the way."""
+    subject, rule = Subject(Revision(pk=1), as_environment="production"), one_rule(asks_about(fact))
+    scoped = one_rule("false") + f"    when: {json.dumps(asks_about(fact))}\n"
+    for known, source, state in (
+        ({fact.name: fact.sample}, rule, MET),
+        ({}, rule, UNKNOWN),
+        ({fact.name: fact.sample}, scoped, VIOLATED),
+        ({}, scoped, VIOLATED),
+    ):
+        monkeypatch.setattr(gate, "facts_of", lambda subject, gathered, known=known: known)
+        judge = Judge([gate.InForce(read_policy(source), 1)], None, {})  # type: ignore[arg-type]
+        (found,) = judge.outcomes(subject)
+        assert (found.state, found.blocks) == (state, state != MET)
+
+
+def test_panel_says_of_each_of_the_ten_what_is_missing_and_who_helps_or_what_it_rests_on(
+    world: World,
+) -> None:
+    bare = panel_lines(world.viewer, make_revision(world.team, SHA_B, remote_code=True), None)[0]
+    titles = [rule.title for rule in default_policy().rules if rule.panel]
+    assert [line.title for line in bare][:10] == titles and len(titles) == 10
+    for line in bare[:10]:
+        assert line.words and (line.ok or line.who), line.title
+    assert {line.title for line in bare if line.ok} == {"Revision pinned"}
+    review = ready(world)
+    assert review.revision
+    full, words = panel_lines(world.viewer, review.revision, review)
+    assert words == "10 of 10 met" and [line.title for line in full] == titles
+    for line in full:
+        # Of two the sentence is all: the commit itself, and that there is no code to audit.
+        assert (
+            line.ok and line.words and (line.url or line.title in {"Revision pinned", "Code audit settled"})
+        ), line.title
+    code = next(line for line in bare if line.title == "Code audit settled")
+    assert code.url.endswith("/code/") and code.who == "a security auditor"
 
 
 # --- the language ------------------------------------------------------------------------------------------------------
@@ -288,11 +342,14 @@ def test_submitter_cannot_waive_anywhere(world: World) -> None:
         with pytest.raises(NotAllowed, match="To waive a violation"):
             grant_waiver(actor=world.by_role(role), **give)
     now = timezone.now()
-    with pytest.raises(DatabaseError, match="Whoever submitted"), transaction.atomic():
-        Waiver.objects.create(
-            revision=revision, rule="x/y", reason="r", owner=world.admin.user, by=world.submitter.user, at=now,
-            expires_at=now + timedelta(days=1),
-        )  # fmt: skip
+    with pytest.raises(InvalidInput, match="somebody else must answer for the waiver"):
+        grant_waiver(actor=world.reviewer, owner=world.submitter.user.username, **give)
+    for by, owner in ((world.submitter, world.admin), (world.reviewer, world.submitter)):
+        with pytest.raises(DatabaseError, match="Whoever submitted"), transaction.atomic():
+            Waiver.objects.create(
+                revision=revision, rule="x/y", reason="r", owner=owner.user, by=by.user, at=now,
+                expires_at=now + timedelta(days=1),
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize(
