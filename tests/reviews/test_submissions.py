@@ -55,7 +55,8 @@ def test_lookup_shows_what_the_hub_says_and_writes_nothing(
     answer = api(world.submitter).get(f"/lookup?model_id={typed}")
     assert answer.status == 200
     assert answer.data == {
-        "model_id": MODEL_ID, "commit_sha": hub.first, "read_as": "branch or tag", "pipeline_tag": "text-classification", "license": "apache-2.0",
+        "model_id": MODEL_ID, "commit_sha": hub.first, "read_as": "branch or tag",
+        "pipeline_tag": "text-classification", "license": "apache-2.0",
         "size": answer.data["size"], "files": len(hub.files) + 1, "blockers": [], "warnings": [],
     }  # fmt: skip
     assert_nothing_written()
