@@ -1,4 +1,4 @@
-"""The two queries of the hot path, as SQL: who is this token, and what is live in this channel?
+"""The queries of the hot paths, as SQL: who is this token, what is live in this channel, and which file is asked for?
 
 Everywhere else the ORM writes the SQL. Here compiling a query took three times as long as running it (measured:
 benchmarks/api.py, docs/performance.md), so the text is written once. Both engines run the same statements; rows become
@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from registry.models import Approval, RegisteredModel, Revision, Team, User
+from registry.models import Approval, Blob, RegisteredModel, Revision, RevisionFile, Team, User
 
 _USER = ("id", "username", "first_name", "last_name", "is_active", "is_service_account")
 _TEAM = ("id", "slug", "name")
@@ -61,6 +61,39 @@ JOIN registry_user p ON p.id = a.approved_by_id
 WHERE m.team_id = %s AND m.model_id = %s AND c.name = %s
   AND a.status IN ('active', 'deprecated') AND a.expires_at > %s
 """
+
+
+# Of a file that a Hub client asks for: its approval, as far as an answer names it. The rest is loaded if somebody asks.
+_FILE_APPROVAL = ("id", "status", "status_reason", "revision_id", "model_id")
+_FILE_REVISION = ("id", "model_id", "commit_sha", "code_audit", "code_waived_until")
+_FILE = ("id", "revision_id", "path", "blob_id", "git_oid", "is_lfs")
+_BLOB = ("sha256", "size", "damaged_at")
+# A revision's facts are large: only the list of quarantined paths leaves the database.
+_QUARANTINED = {
+    "sqlite": "json_extract(r.facts, '$.formats.quarantined')",
+    "postgresql": "(r.facts #> '{formats,quarantined}')::text",
+}
+FILE_SQL = f"""
+SELECT {{quarantined}}, {_columns("a", _FILE_APPROVAL)}, {_columns("r", _FILE_REVISION)}, {_columns("m", _MODEL)},
+       {_columns("f", _FILE)}, {_columns("b", _BLOB)}
+FROM registry_registeredmodel m
+{{which}}
+JOIN registry_revisionfile f ON f.revision_id = r.id
+JOIN registry_blob b ON b.sha256 = f.blob_id
+WHERE m.team_id = %s AND m.model_id = %s AND {{name}} = %s AND f.path = %s
+  AND a.status IN ('active', 'deprecated') AND a.expires_at > %s
+ORDER BY a.status, a.approved_at DESC LIMIT 1
+"""
+# By commit as by channel over unique indexes; "active" sorts before "deprecated".
+_BY_COMMIT = {
+    "which": "JOIN registry_revision r ON r.model_id = m.id JOIN registry_approval a ON a.revision_id = r.id",
+    "name": "r.commit_sha",
+}
+_BY_CHANNEL = {
+    "which": "JOIN registry_channel c ON c.model_id = m.id JOIN registry_approval a ON a.id = c.current_id "
+    "JOIN registry_revision r ON r.id = a.revision_id",
+    "name": "c.name",
+}
 
 
 def _moment(value: Any) -> datetime:
@@ -135,3 +168,31 @@ def live_approval(team: Team, model_id: str, channel: str) -> Approval | None:
     approval.model = _part(RegisteredModel, _MODEL, row[r:])
     approval.submitted_by, approval.approved_by = User(username=row[0]), User(username=row[1])
     return approval
+
+
+def served_file(
+    team: Team, model_id: str, path: str, *, channel: str = "", commit_sha: str = ""
+) -> tuple[Approval, RevisionFile, list[str]] | None:
+    """(approval, file with its blob, quarantined paths of the revision) of a commit, else of what a channel points at.
+
+    One query, whose answer is never kept: a suspended approval is refused by the next request, in every process. None when
+    consumers may not have it now, for whatever reason.
+    """
+    sql = FILE_SQL.format(
+        quarantined=_QUARANTINED[connection.vendor], **(_BY_COMMIT if commit_sha else _BY_CHANNEL)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [team.pk, model_id, commit_sha or channel, path, _adapted(timezone.now())])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    parts, start = [], 1
+    for model, names in (
+        (Approval, _FILE_APPROVAL), (Revision, _FILE_REVISION), (RegisteredModel, _MODEL), (RevisionFile, _FILE), (Blob, _BLOB),
+    ):  # fmt: skip
+        parts.append(_part(model, names, row[start : start + len(names)]))
+        start += len(names)
+    approval, revision, model, file, blob = parts
+    approval.revision, approval.model, revision.model = revision, model, model
+    file.revision, file.blob = revision, blob
+    return approval, file, _json(row[0]) or []

@@ -14,7 +14,7 @@ from django.db import transaction
 from registry import audit, hub, pins, probes, provenance, store
 from registry.canonical import manifest_sha256, sha256_text
 from registry.enums import CodeAudit
-from registry.exceptions import Conflict, IntegrityFailure, InvalidInput
+from registry.exceptions import Conflict, HubError, IntegrityFailure, InvalidInput
 from registry.hub import HubFile, HubRevision
 from registry.inspecting import Content, inspect_in_child
 from registry.jobs import Running
@@ -38,7 +38,7 @@ def run(running: Running) -> None:
     model = RegisteredModel.objects.select_related("team").get(pk=running.job.params["model"])
     requested = str(running.job.params["requested_revision"])
     running.step("resolve")
-    found = hub.resolve(model.model_id, requested)
+    found = resolve(model, requested)
     check_listing(found)
     check_identity(model, found)
     known = Revision.objects.filter(model=model, commit_sha=found.commit_sha).first()
@@ -64,6 +64,20 @@ def run(running: Running) -> None:
         raise
 
 
+def resolve(model: RegisteredModel, requested: str) -> HubRevision:
+    """Raises what `hub.resolve` raises, and Conflict when the name of a model that we know leads elsewhere now."""
+    try:
+        return hub.resolve(model.model_id, requested)
+    except HubError as error:
+        if error.code != "renamed" or not model.hub_internal_id:
+            raise
+        raise Conflict(
+            f"{model.model_id} is not the repository it was. {error.message} Nothing was taken: a new name is reviewed as a "
+            "new model, because whoever registers the old one again would inherit its approvals.",
+            code="identity_changed",
+        ) from error
+
+
 def check_listing(found: HubRevision) -> None:
     """Limits and names, before a byte is downloaded. Raises InvalidInput with what to do."""
     if found.blockers:
@@ -85,10 +99,24 @@ def check_listing(found: HubRevision) -> None:
 
 
 def check_identity(model: RegisteredModel, found: HubRevision) -> None:
-    """A name that was deleted and registered again is somebody else's model. Raises Conflict."""
+    """A name that was deleted and registered again is somebody else's model. Raises Conflict.
+
+    The day it was created is compared, too: a Hub that tells no internal id, or the old one, does not hide it.
+    """
+    other = []
     if model.hub_internal_id and found.internal_id and model.hub_internal_id != found.internal_id:
+        other.append("another internal id")
+    last = (
+        Revision.objects.filter(model=model)
+        .order_by("-pk")
+        .values_list("facts__provenance__created_at", flat=True)
+    )
+    created_at = last.first()
+    if created_at and found.created_at and created_at != found.created_at.isoformat():
+        other.append(f"another day of creation ({found.created_at:%Y-%m-%d}, it was {created_at[:10]})")
+    if other:
         raise Conflict(
-            f"{model.model_id} is not the repository it was: the Hub gives it another internal id, so it was deleted and "
+            f"{model.model_id} is not the repository it was: the Hub gives it {' and '.join(other)}, so it was deleted and "
             "created again. Nothing was taken. Ask its owner what happened before anybody uses it.",
             code="identity_changed",
         )

@@ -102,7 +102,7 @@ class AccessMiddleware:
             return _refused(request, gettext("This page declares no access rule, so nobody may open it."))
         rule = table.get(request.method or "")
         if rule is None:
-            return _not_allowed(request, sorted(table), is_api=hasattr(view, "cls"))
+            return not_allowed(request, sorted(table), is_api=hasattr(view, "cls"))
         if hasattr(view, "cls"):
             return None  # a DRF view: AccessPermission asks after authentication
         request.actor = actor = session_actor(request)  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def third_party_access(request: HttpRequest) -> Access | None:
     return THIRD_PARTY.get(match.namespace) if match else None
 
 
-def _not_allowed(request: HttpRequest, verbs: list[str], *, is_api: bool) -> HttpResponse:
+def not_allowed(request: HttpRequest, verbs: list[str], *, is_api: bool = False) -> HttpResponse:
     answer = HttpResponseNotAllowed(verbs)
     if is_api:
         message = gettext(

@@ -25,10 +25,14 @@ def trace(found: HubRevision, requested: str, content: Content) -> None:
     content.facts["provenance"] = {
         "on_default_branch": on_main,
         "requested_revision": requested,
+        "read_as": found.read_as,
+        "remark": found.remark,
         "internal_id": found.internal_id,
         "author": found.author,
         "created_at": found.created_at.isoformat() if found.created_at else None,
     }
+    if found.remark:
+        content.say(Severity.INFO, "", found.remark, "Compare the commit with the one you meant.")
     if on_main is False:
         content.say(
             Severity.FAIL,

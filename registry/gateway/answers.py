@@ -64,6 +64,7 @@ def guarded(answer: Answer) -> Answer:
     """Nothing that comes from here is ever a page of ours: no script, no cookie's reach, no guessed type."""
     answer["Content-Security-Policy"] = "default-src 'none'; sandbox"
     answer["X-Content-Type-Options"] = "nosniff"
+    answer["X-Frame-Options"] = "DENY"
     return answer
 
 

@@ -19,7 +19,7 @@ from registry.exceptions import IntegrityFailure
 from registry.gateway import consumers
 from registry.gateway.answers import ENTRY, Refused, attachment, guarded, notice
 from registry.gateway.door import caller, hub_view
-from registry.gateway.resolving import Given, file_of, page_of, resolve
+from registry.gateway.resolving import Given, file_of, page_of, resolve, served_file
 from registry.models import RevisionFile
 from registry.services import integrity
 
@@ -31,8 +31,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 def resolve_file(request: HttpRequest, org: str, name: str, revision: str, path: str) -> HttpResponseBase:
     """HEAD and GET of one file. Whatever is no listed file, tricks with the path included, gets one and the same answer."""
     actor = caller(request)
-    given = resolve(actor, f"{org}/{name}", revision)
-    file = file_of(given, path)
+    given, file = _asked_for(actor, f"{org}/{name}", revision, path)
     if file is None:
         raise Refused(
             404,
@@ -51,6 +50,13 @@ def resolve_file(request: HttpRequest, org: str, name: str, revision: str, path:
     else:
         answer = _content(request, actor, given, file)
     return _described(answer, given, file)
+
+
+def _asked_for(actor: Actor, model_id: str, revision: str, path: str) -> tuple[Given, RevisionFile | None]:
+    if found := served_file(actor, model_id, revision, path):
+        return found
+    given = resolve(actor, model_id, revision)
+    return given, file_of(given, path)
 
 
 def _described(answer: HttpResponseBase, given: Given, file: RevisionFile) -> HttpResponseBase:

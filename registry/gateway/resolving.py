@@ -3,7 +3,7 @@
 no revision, `main`   what the channel `production` points at, else the only active approval
 a channel's name      what it points at
 40 hex digits         that commit, if its approval is active or deprecated
-anything else         refused: no branch, tag, short SHA or pull request of the upstream Hub means anything here
+anything else         refused: no branch, tag, short or upper-case SHA or pull request of the upstream means anything here
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from registry import consumption, remote_code
+from registry import consumption, hot_path, remote_code
 from registry.actors import Actor
 from registry.enums import ApprovalStatus
 from registry.exceptions import InvalidInput, NotFound
@@ -71,11 +71,43 @@ def resolve(actor: Actor, model_id: str, revision: str) -> Given:
         return Given(*consumption.approved(actor, model_id, commit_sha=revision))
     if NAME.fullmatch(revision):
         return Given(*consumption.approved(actor, model_id, channel=revision))
+    if COMMIT.fullmatch(revision.lower()):
+        # Answered, it would work once: the clients take it for a branch, which they ask for anew each time and load from a
+        # warm cache when they are refused. Only the lower-case pin is one to them.
+        raise NotFound(
+            f"{revision!r} is no revision here: a commit is written in lower case. Ask for {revision.lower()}. "
+            f"See {settings.PUBLIC_URL}/models/.",
+            code="revision_unknown",
+        )
     raise NotFound(
         f"{one_line(revision)[:60]!r} is no revision here. Ask for no revision, a channel (for example production) or the "
         f"40 hex digits of an approved commit; {settings.PUBLIC_URL}/models/ lists them.",
         code="revision_unknown",
     )
+
+
+def served_file(actor: Actor, model_id: str, revision: str, path: str) -> tuple[Given, RevisionFile] | None:
+    """What `resolve` and `file_of` give together, in one query; None for everything that is not simply there.
+
+    Those two then find out what is to be said: the only active approval of a model without `production`, or a refusal.
+    """
+    if revision in ("", MAIN):
+        names = {"channel": consumption.DEFAULT_CHANNEL}
+    elif COMMIT.fullmatch(revision):
+        names = {"commit_sha": revision}
+    elif NAME.fullmatch(revision):
+        names = {"channel": revision}
+    else:
+        return None
+    if "\0" in model_id + path:
+        return None  # PostgreSQL takes no NUL
+    found = hot_path.served_file(actor.in_team, model_id, path, **names)
+    if found is None:
+        return None
+    approval, file, quarantined = found
+    if path in quarantined or remote_code.withheld(approval.revision, path):
+        return None
+    return Given(approval, names.get("channel", "")), file
 
 
 def hidden(revision: Revision, path: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from registry.gateway import files, metadata, pushing
+from registry.gateway import files, listing, metadata, names, pushing
 
 
 class Anything:
@@ -41,11 +41,11 @@ urlpatterns = [
     path(f"{_MODEL}/tree/<name:revision>", metadata.tree),
     path(f"{_MODEL}/tree/<name:revision>/<anything:folder>", metadata.tree),
     path(f"{_MODEL}/paths-info/<name:revision>", metadata.paths_info),
-    path(f"{_MODEL}/refs", metadata.refs),
-    path(f"{_MODEL}/commits/<name:revision>", metadata.commits),
-    path("api/models", metadata.list_models),
-    path("api/whoami-v2", metadata.whoami),
-    path("api/agent-harnesses", metadata.agent_harnesses),
+    path(f"{_MODEL}/refs", names.refs),
+    path(f"{_MODEL}/commits/<name:revision>", names.commits),
+    path("api/models", listing.list_models),
+    path("api/whoami-v2", listing.whoami),
+    path("api/agent-harnesses", listing.agent_harnesses),
     # Writing: these are what the clients call first, so that the sentence is the last thing they print.
     path("api/repos/<anything:rest>", pushing.push),
     path("api/validate-yaml", pushing.push),

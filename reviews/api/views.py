@@ -223,6 +223,7 @@ class LookupView(APIView):
             {
                 "model_id": found.model_id,
                 "commit_sha": found.commit_sha,
+                "read_as": found.read_as,
                 "pipeline_tag": found.pipeline_tag,
                 "license": found.license,
                 "size": found.total_size,

@@ -13,7 +13,7 @@ from typing import Any
 from registry import store
 from registry.models import Approval, Revision
 from registry.services.channels import move_channel
-from tests.factories import SHA_A, SHA_B, World, make_approval, make_revision
+from tests.factories import SHA_A, SHA_B, SHA_C, World, make_approval, make_revision
 
 FILES = {
     "README.md": b"---\nlicense: apache-2.0\n---\n# A model\n",
@@ -49,6 +49,14 @@ def set_scene(world: World, files: dict[str, bytes], newer: dict[str, bytes], **
         reason="First release",
     )
     return Scene(world, approved, approval, pending)
+
+
+def approve_large_file(scene: Scene) -> bytes:
+    """SHA_C, approved, holds `large.safetensors` of 24 MiB: longer than what clients keep of a broken download."""
+    content = os.urandom(24 * 2**20)
+    revision = make_revision(scene.world.team, SHA_C, files={"large.safetensors": content})
+    make_approval(scene.world, revision, environment="staging")
+    return content
 
 
 def spoil(revision: Revision, path: str, change: Callable[[Path], object]) -> str:
@@ -105,4 +113,8 @@ class HubClient:
         return found.stdout + found.stderr
 
     def hf(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.run(str(Path(self.python).with_name("hf")), *words)
+        return self.command("hf", *words)
+
+    def command(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command that the client's package installs beside its Python."""
+        return self.run(str(Path(self.python).with_name(name)), *words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from typing import Any
@@ -11,8 +12,9 @@ from django.db import connection
 
 from registry.models import Download
 from registry.services.approvals import change_approval
-from tests.factories import MODEL_ID, SHA_A, SHA_B, make_token
-from tests.gateway.scene import HubClient, Scene, spoil
+from tests.factories import MODEL_ID, SHA_A, SHA_B, SHA_C, make_token
+from tests.gateway.cutting import breaking_line
+from tests.gateway.scene import HubClient, Scene, approve_large_file, spoil
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -130,6 +132,23 @@ def test_hf_command_signs_in_downloads_and_reads_refusals(client: HubClient, liv
     refused = client.hf("download", MODEL_ID, "--revision", SHA_B)
     assert refused.returncode != 0
     assert f"/revisions/{live_scene.pending.pk}/" in refused.stdout + refused.stderr
+
+
+RESUME = f"""
+import hashlib, huggingface_hub as h
+path = h.hf_hub_download({MODEL_ID!r}, "large.safetensors", revision={SHA_C!r})
+print(hashlib.sha256(open(path, "rb").read()).hexdigest())
+"""
+
+
+def test_broken_download_goes_on_where_it_ended(client: HubClient, live_scene: Scene) -> None:
+    """The client keeps what came in pieces of 10 MiB, and asks for the rest by Range."""
+    content = approve_large_file(live_scene)
+    with breaking_line(client.endpoint.removesuffix("/hub"), after=15 * 2**20) as line:
+        client.endpoint = f"{line.url}/hub"
+        said = client.python_says(RESUME)
+        assert said.split() == [hashlib.sha256(content).hexdigest()]
+        assert line.cuts == 1 and line.ranges == [f"bytes={10 * 2**20}-"]
 
 
 def test_hf_command_with_a_wrong_token_is_told(client: HubClient) -> None:

@@ -37,7 +37,7 @@ def body(answer: Any) -> bytes:
 def test_head_answers_from_the_manifest_without_opening_the_store(
     hub: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "open_blob", None)
+    monkeypatch.setattr("registry.store.reading.open_blob", None)
     answer = hub.send("HEAD", WEIGHTS)
     assert answer.status == 200 and answer.content == b""
     assert answer.headers["Content-Length"] == answer.headers["X-Linked-Size"] == str(len(BYTES))
@@ -237,7 +237,7 @@ def test_file_that_cannot_be_opened_now_is_503_and_no_damage(
     def too_many(*args: Any) -> int:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("registry.store.os.open", too_many)
+    monkeypatch.setattr("registry.store.reading.os.open", too_many)
     assert get(hub).status_code == 503
     assert not AuditEvent.objects.filter(verb="integrity.failed").exists()
     assert not Blob.objects.filter(damaged_at__isnull=False).exists()
@@ -253,10 +253,10 @@ def test_file_is_hashed_once_a_process_until_it_changes(
         hashed.append(sha256)
         return real(sha256, size)
 
-    monkeypatch.setattr(store, "verified", verified)
+    monkeypatch.setattr("registry.store.reading.verified", verified)
     place = store.path_of(scene.approved.files.get(path="model.safetensors").blob_id)
     os.utime(place, (1, 1))
-    monkeypatch.setattr("registry.store.time.time_ns", lambda: place.stat().st_ctime_ns + 10**9)
+    monkeypatch.setattr("registry.store.reading.time.time_ns", lambda: place.stat().st_ctime_ns + 10**9)
     for _ in range(3):
         assert body(get(hub)) == BYTES
     assert len(hashed) == 1

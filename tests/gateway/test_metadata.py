@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from registry.gateway import metadata
+from registry.gateway import names
 from tests.factories import MODEL_ID, SHA_A, SHA_B, Api, World, make_approval, make_revision
 from tests.gateway.scene import FILES, Scene
 
@@ -92,7 +92,7 @@ def test_commits_are_the_approved_history(hub: Api, scene: Scene) -> None:
 def test_commits_come_in_pages_that_clients_follow(
     hub: Api, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata, "COMMITS", 2)
+    monkeypatch.setattr(names, "COMMITS", 2)
     shas = [SHA_A]
     for number in range(1, 6):
         shas.append(f"{number:040x}")

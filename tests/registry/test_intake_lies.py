@@ -15,7 +15,7 @@ import pytest
 from registry import hub, intake, jobs, store
 from registry.enums import JobKind, JobState
 from registry.exceptions import HubError, HubUnreachable
-from registry.hub import check_revision
+from registry.hub import downloading
 from registry.models import Blob, Job, Revision
 from reviews.permissions import missing_for_approval
 from tests.factories import World, make_approval, make_model, make_review, make_revision
@@ -156,9 +156,26 @@ def test_short_commit_is_resolved_by_us(lying: Lying) -> None:
     assert lying.takes(lying.commit[:10]).commit_sha == lying.commit
 
 
-def test_upper_case_commit_is_refused_with_the_cure() -> None:
-    with pytest.raises(Exception, match="Did you mean abcdef1234"):
-        check_revision("ABCDEF1234")
+def test_upper_case_commit_is_resolved_by_us(lying: Lying) -> None:
+    revision = lying.takes(lying.commit.upper())
+    assert revision.commit_sha == lying.commit and revision.requested_revision == lying.commit.upper()
+    assert any("was read as the commit" in f["message"] for f in revision.findings)
+
+
+def test_branch_named_like_an_upper_case_commit(lying: Lying) -> None:
+    """It leads elsewhere than the commit whose name it bears; nobody follows it."""
+    lying.store.set_branch(MODEL_ID, lying.commit.upper(), lying.base)
+    revision = lying.takes(lying.commit.upper())
+    assert revision.commit_sha == lying.commit
+    assert any("also has a branch of the name" in f["message"] for f in revision.findings)
+
+
+def test_branch_named_like_an_upper_case_commit_that_is_none(lying: Lying) -> None:
+    lying.store.set_branch(MODEL_ID, "DEADBEE", lying.commit)
+    assert (
+        lying.refuses("a branch of the name 'DEADBEE', which imitates one", "DEADBEE").error_code
+        == "wrong_commit"
+    )
 
 
 def test_moved_tag_gives_another_commit_and_never_changes_the_first(lying: Lying) -> None:
@@ -197,6 +214,36 @@ def test_deleted_and_created_again_is_another_model(lying: Lying) -> None:
     assert Revision.objects.count() == 1
 
 
+def test_deleted_and_created_again_with_the_old_internal_id(lying: Lying) -> None:
+    """A Hub that gives the new repository the old id, or none, still says when it was created."""
+    lying.takes()
+    lying.store.set_meta(MODEL_ID, created_at="2026-10-01T08:00:00.000Z")
+    lying.store.commit(MODEL_ID, {"notes.txt": b"mine now"}, "Upload")
+    job = lying.intake()
+    assert (job.state, job.error_code) == (JobState.FAILED, "identity_changed")
+    assert (
+        "another day of creation (2026-10-01, it was 2026-09-01)" in job.error
+        and Revision.objects.count() == 1
+    )
+
+
+def test_renamed_upstream_is_another_identity(lying: Lying) -> None:
+    lying.takes()
+    lying.store.create_repo("evil/tiny")
+    lying.store.commit("evil/tiny", tiny_model(), "Upload")
+    lying.tell(model_id=MODEL_ID, renamed_to="evil/tiny")
+    job = lying.intake()
+    assert (job.state, job.error_code) == (JobState.FAILED, "identity_changed")
+    assert "evil/tiny" in job.error and Revision.objects.count() == 1
+
+
+def test_first_intake_of_a_renamed_model_names_the_new_one(lying: Lying) -> None:
+    lying.store.create_repo("new/tiny")
+    lying.store.commit("new/tiny", tiny_model(), "Upload")
+    lying.tell(model_id=MODEL_ID, renamed_to="new/tiny")
+    assert lying.refuses("Submit it under its new name").error_code == "renamed"
+
+
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "/etc/passwd", "a//b", "a\\b", "con:x", "x\n.json", "a/./b"]
 )
@@ -230,16 +277,16 @@ def test_redirect_into_a_private_network_is_not_followed(settings: Any) -> None:
     settings.HUB_ENDPOINT = "https://hub.example.com"
     answer = httpx2.Response(302, headers={"location": "https://169.254.169.254/latest"})
     with pytest.raises(HubError, match="private network"):
-        hub._redirected("https://hub.example.com/a", answer, {}, "a")
+        downloading._redirected("https://hub.example.com/a", answer, {}, "a")
     down = httpx2.Response(302, headers={"location": "http://hub.example.com/a"})
     with pytest.raises(HubError, match="not safe"):
-        hub._redirected("https://hub.example.com/a", down, {}, "a")
+        downloading._redirected("https://hub.example.com/a", down, {}, "a")
 
 
 def test_token_does_not_follow_a_redirect_to_another_server() -> None:
     headers = {"authorization": "Bearer secret"}
     answer = httpx2.Response(302, headers={"location": "https://cdn.example.com/a"})
-    hub._redirected("https://hub.example.com/a", answer, headers, "a")
+    downloading._redirected("https://hub.example.com/a", answer, headers, "a")
     assert headers == {}
 
 

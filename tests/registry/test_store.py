@@ -158,6 +158,7 @@ def test_what_killed_workers_left_is_cleared_after_a_while() -> None:
         ("https://huggingface.co/acme/x/tree/main", ("acme/x", "main")),
         ("https://hub.example.com/acme/x/commit/" + "a" * 40, ("acme/x", "a" * 40)),
         ("https://huggingface.co/acme/x/blob/v1.0/README.md", ("acme/x", "v1.0")),
+        ("https://huggingface.co/acme/x/tree/refs%2Fpr%2F7", ("acme/x", "refs/pr/7")),
     ],
 )
 def test_what_people_paste_is_understood(typed: str, expected: tuple[str, str]) -> None:
@@ -170,7 +171,14 @@ def test_good_model_id_is_kept(model_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "kept"), [("", "main"), (" main ", "main"), ("refs/pr/1", "refs/pr/1"), ("a" * 40, "a" * 40)]
+    ("typed", "kept"),
+    [
+        ("", "main"),
+        (" main ", "main"),
+        ("refs/pr/1", "refs/pr/1"),
+        ("a" * 40, "a" * 40),
+        ("ABCDEF1", "ABCDEF1"),
+    ],
 )
 def test_good_revision_is_kept(typed: str, kept: str) -> None:
     assert check_revision(typed) == kept

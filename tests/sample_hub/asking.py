@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from tests.sample_hub.errors import HubError, unknown_repo, unknown_revision
+from tests.sample_hub.errors import HubError, moved, unknown_repo, unknown_revision
 from tests.sample_hub.lies import Lies
 from tests.sample_hub.store import RepoMeta, RepoNotFound, RevisionNotFound, SampleHubStore
 
@@ -63,6 +63,8 @@ def user_of(request: Request) -> str | None:
 
 def known_repo(request: Request, model_id: str) -> RepoMeta:
     """The model's facts. Refuses unknown models, and private ones to strangers in the same words."""
+    if new_name := lies_of(request).new_name(model_id):
+        raise moved(request, model_id, new_name)
     user = user_of(request)
     try:
         meta = hub_of(request).store.meta(model_id)

@@ -54,5 +54,14 @@ def unknown_repo(*, anonymous: bool, bare_401: bool) -> HubError:
     )
 
 
+def moved(request: Request, old: str, new: str) -> HubError:
+    """The same address under the model's new name."""
+    path = request.scope["raw_path"].decode("ascii", "replace").replace(old, new, 1)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return HubError(
+        307, None, f"Temporary Redirect. Redirecting to {path}", headers={"Location": path + query}
+    )
+
+
 def unknown_revision(revision: str) -> HubError:
     return HubError(404, "RevisionNotFound", f"Invalid rev id: {revision}")

@@ -27,6 +27,7 @@ class Lies:
     broken: paths whose connection breaks in the middle, for the first `broken_times` requests, None = always.
     trickle_s: seconds between the pieces (64 bytes each) of every file's content.
     redirect_to: where every resolve redirects instead of to the content.
+    renamed_to: the model's new name, to which every address of the old one redirects (307), as after a rename.
     listed: file names that the API lists besides the true ones, without any content.
     unlisted: file names that the API leaves out.
     """
@@ -45,6 +46,7 @@ class Lies:
     broken_times: int | None = None
     trickle_s: float = 0.0
     redirect_to: str | None = None
+    renamed_to: str | None = None
     listed: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
 
@@ -95,6 +97,9 @@ class Lies:
         raise HubError(
             self.status, None, f"The sample Hub was told to answer {self.status}.", headers=headers
         )
+
+    def new_name(self, model_id: str) -> str | None:
+        return self.renamed_to if self.about(model_id) and self.renamed_to != model_id else None
 
     def commit_for(self, model_id: str, revision: str, sha: str) -> str:
         """Where `revision` is said to point, `sha` being the truth."""

@@ -1,0 +1,111 @@
+"""What comes into the store and what leaves it: every byte is hashed on the way in, nothing in use is taken away."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from django.conf import settings
+
+from registry import store_cache, store_s3
+from registry.exceptions import IntegrityFailure
+from registry.store.folder import Stored, alone, mark_of, path_of, place, root, workplace
+
+
+def put(chunks: Iterable[bytes], *, size: int, sha256: str = "") -> Stored:
+    """Stores a stream of exactly `size` bytes, and of digest `sha256` when that is given.
+
+    Raises IntegrityFailure as soon as the stream is longer than declared, when it ends short, or when its digest is
+    another; nothing is kept then.
+    """
+    folder = workplace("tmp")
+    hashed, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    handle, name = tempfile.mkstemp(dir=folder)
+    temporary = Path(name)
+    try:
+        written = 0
+        with os.fdopen(handle, "wb") as file:
+            for chunk in chunks:
+                written += len(chunk)
+                if written > size:
+                    raise IntegrityFailure(
+                        f"The Hub declared {size} bytes and sent more.", code="longer_than_declared"
+                    )
+                hashed.update(chunk)
+                git.update(chunk)
+                file.write(chunk)
+            if written != size:
+                raise IntegrityFailure(
+                    f"The Hub declared {size} bytes and sent {written}.", code="shorter_than_declared"
+                )
+            digest = hashed.hexdigest()
+            if sha256 and digest != sha256:
+                raise IntegrityFailure("The bytes received are not the ones asked for.", code="wrong_bytes")
+            file.flush()
+            os.fsync(file.fileno())
+        if settings.STORE_S3:
+            store_s3.upload(temporary, digest, size)
+        mark, replaced = place(temporary, digest)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if settings.STORE_S3:
+        store_cache.used(root(), digest)
+        store_cache.shrink(root())
+    return Stored(digest, size, git.hexdigest(), mark, replaced)
+
+
+def set_aside(sha256: str) -> None:
+    """Moves what lies under a digest and does not have it to `<store>/damaged/`: no reader can meet it any more."""
+    if settings.STORE_S3:
+        store_s3.set_aside(sha256)
+        path_of(sha256).unlink(missing_ok=True)
+        return
+    folder = root() / "damaged"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path_of(sha256).rename(folder / f"{sha256}.{time.time_ns()}")
+
+
+def discard(stored: Stored) -> bool:
+    """Removes what a failed intake put, when it was new then and nobody put the same bytes since. True when it is gone.
+
+    Everything else is left to `collect`: another intake may have found the file there and not have recorded it yet. A
+    bucket cannot tell whether that happened, so there all of it is left.
+    """
+    if settings.STORE_S3 or stored.replaced is not None:
+        return False
+    path = path_of(stored.sha256)
+    with alone():
+        if stored.mark is None or mark_of(path) != stored.mark:
+            return False
+        path.unlink()
+    return True
+
+
+def blobs() -> Iterator[tuple[str, float]]:
+    """(digest, when it was last put) of everything stored."""
+    if settings.STORE_S3:
+        yield from store_s3.blobs()
+        return
+    for path in root().glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+        with contextlib.suppress(FileNotFoundError):
+            yield path.name, path.lstat().st_mtime
+
+
+def delete_older(sha256: str, before: float) -> bool:
+    """Deletes a blob that nobody put since `before` (seconds since 1970); for garbage collection only."""
+    path = path_of(sha256)
+    if settings.STORE_S3:
+        if deleted := store_s3.delete_older(sha256, before):
+            path.unlink(missing_ok=True)
+        return deleted
+    with alone(), contextlib.suppress(FileNotFoundError):
+        if path.lstat().st_mtime < before:
+            path.unlink()
+            return True
+    return False
