@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from registry import jobs, permissions, queries
 from registry.access import MEMBER, access, actor_of, member
@@ -18,9 +19,9 @@ from registry.views.pages import page_of
 from registry.words import gettext
 
 FILTERS: dict[str, tuple[str, tuple[JobState, ...]]] = {
-    "": ("All", ()),
-    "open": ("Open", OPEN_JOB_STATES),
-    "failed": ("Failed", (JobState.FAILED, JobState.TIMED_OUT)),
+    "": (_("All"), ()),
+    "open": (_("Open"), OPEN_JOB_STATES),
+    "failed": (_("Failed"), (JobState.FAILED, JobState.TIMED_OUT)),
 }
 
 

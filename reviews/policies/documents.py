@@ -325,4 +325,5 @@ def filled(text: str, facts: dict[str, Any]) -> str:
             else _shown(found)
         )
 
-    return _HOLE.sub(value, text)
+    # A fact that ends with a full stop, at the end of a sentence: one is enough. Three are meant.
+    return re.sub(r"(?<!\.)\.\.(?!\.)", ".", _HOLE.sub(value, text))

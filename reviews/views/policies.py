@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 from django.contrib import messages
@@ -118,6 +119,7 @@ def policy_detail(request: HttpRequest, key: str) -> HttpResponse:
     return render(request, "reviews/policy_detail.html", context)
 
 
+_HOLE = re.compile(r"\{[a-z_.]+\}")  # a fact that is filled in when the rule judges something
 EFFECTS = {
     "fail": Status(_("blocks"), "circle-x", "bad"),
     "warn": Status(_("warns"), "alert-triangle", "attention"),
@@ -131,7 +133,7 @@ def _rules(source: str) -> list[dict[str, Any]]:
         {
             "rule": rule,
             "title": in_words(rule.title),
-            "message": in_words(rule.message),
+            "message": _HOLE.sub("…", in_words(rule.message)),
             "who": in_words(rule.who),
             "effect": EFFECTS[rule.effect],
             "where": ", ".join(sorted([*rule.environments, *rule.tiers])),

@@ -5,6 +5,7 @@ What people, authors of models and programs wrote stays as they wrote it: it is 
 
 from __future__ import annotations
 
+import functools
 import re
 from html.parser import HTMLParser
 
@@ -25,6 +26,7 @@ from reviews.models.comments import CommentKind
 from reviews.policies.documents import default_policy
 from reviews.services.policies import move_policy, save_policy
 from tests.factories import make_member
+from tests.pages.test_languages import catalogue
 from tests.pages.test_pages import Story, signed_in, waive_worse_figures
 from tests.reviews.code import code_revision
 
@@ -103,6 +105,12 @@ def written_by_people() -> list[str]:
     return sorted((text for text in found if len(text) > 3), key=len, reverse=True)
 
 
+@functools.cache
+def translated_words() -> frozenset[str]:
+    """What the catalogue says otherwise in Vietnamese: a label that stands on the page as it is in English was forgotten."""
+    return frozenset(text for text, told in catalogue().items() if told != text)
+
+
 def english_of(page: str, people: list[str]) -> list[str]:
     reader = Reader()
     reader.feed(page)
@@ -111,7 +119,7 @@ def english_of(page: str, people: list[str]) -> list[str]:
         left = text
         for words in people:
             left = left.replace(words, " ").replace(words[:1].upper() + words[1:], " ")
-        if ENGLISH.search(left):
+        if ENGLISH.search(left) or " ".join(left.split()) in translated_words():
             found.append(left)
     return found
 
