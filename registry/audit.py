@@ -109,7 +109,7 @@ SENTENCES: dict[str, str] = {
 
 
 # Data of events that are words of ours, kept in English.
-KEPT_WORDS = ("title", "error", "summary", "role", "state", "verdict", "kind")
+KEPT_WORDS = ("title", "error", "summary", "role", "state", "verdict", "kind", "what")
 
 
 def link_hash(seq: int, prev: bytes, at: datetime, body: str) -> bytes:

@@ -304,6 +304,10 @@ KEPT: tuple[str, ...] = (
     _("None beyond keeping the notice."),
     _("The card: %(shown)s."),
     _("Our golden set: %(summary)s."),
+    # states of a code audit and of an answer, and steps of jobs
+    _("not applicable"), _("pending"), _("passed"), _("failed"), _("waived"), _("acceptable"), _("concern"), _("not stated"),
+    _("needs legal review"), _("rejected"), _("resolve"), _("download"), _("inspect"), _("record"), _("trace"),
+    _("verify files"), _("wait for another measurement on this machine"), _("load"), _("warm up"), _("measure"), _("predict"),
     # where a suggestion comes from
     _("Hub metadata"),
     _("the pinned revision"),

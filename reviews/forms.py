@@ -154,7 +154,8 @@ class WaiverForm(forms.Form):
 class PolicyForm(forms.Form):
     source = forms.CharField(
         max_length=40_000, label=_("Rules (YAML)"), strip=False,
-        widget=forms.Textarea({"rows": 28, "class": "mono", "spellcheck": "false", "autocomplete": "off", "wrap": "off"}),
+        widget=forms.Textarea({"rows": 20, "class": "mono", "spellcheck": "false", "autocomplete": "off", "wrap": "off",
+                               "data-facts": "", "aria-describedby": "fact-help"}),
     )  # fmt: skip
     seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
 

@@ -14,6 +14,7 @@ from django.conf import settings
 from registry.exceptions import InvalidInput
 from registry.store.folder import CHUNK, path_of, workplace
 from registry.store.reading import open_blob, verified
+from registry.words import gettext
 
 
 def safe_path(path: str) -> str:
@@ -29,7 +30,10 @@ def safe_path(path: str) -> str:
     )
     if bad:
         raise InvalidInput(
-            f"The repository lists a file name that is not allowed: {path[:80]!r}. Nothing was downloaded.",
+            gettext(
+                "The repository lists a file name that is not allowed: %(path)r. Nothing was downloaded.",
+                path=path[:80],
+            ),
             code="unsafe_path",
         )
     return path

@@ -59,7 +59,12 @@ def _replicas(channel: Channel) -> list[ServedReplica]:
 @access(get=MEMBER)
 def channel_list(request: HttpRequest) -> HttpResponse:
     page = page_of(request, queries.channels_of(actor_of(request)).order_by("model__model_id", "name"))
-    rows = channel_rows(page.object_list)
+    rows = with_replicas(channel_rows(page.object_list))
+    return render(request, "registry/channel_list.html", {"channels": rows, "page_obj": page})
+
+
+def with_replicas(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adds `replicas`, in words: how many inference servers serve the row's commit now. One query."""
     fresh = timezone.now() - timedelta(seconds=FRESH_S)
     reports = ServedReplica.objects.filter(model__in=[r["model"] for r in rows], reported_at__gt=fresh)
     for row in rows:
@@ -69,7 +74,7 @@ def channel_list(request: HttpRequest) -> HttpResponse:
         row["replicas"] = (
             gettext("%(ready)s of %(mine)s serve it", ready=ready, mine=len(mine)) if mine else ""
         )
-    return render(request, "registry/channel_list.html", {"channels": rows, "page_obj": page})
+    return rows
 
 
 def _context(actor: Actor, channel: Channel, **forms: Any) -> dict[str, Any]:

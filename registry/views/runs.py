@@ -8,19 +8,21 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from registry import jobs, permissions, queries
 from registry.access import MEMBER, access, actor_of, member
 from registry.enums import OPEN_JOB_STATES, JobState, Scope
 from registry.models import Evidence, Job, Revision
 from registry.permissions import Action
+from registry.stored_words import retold
 from registry.views.pages import page_of
 from registry.words import gettext
 
 FILTERS: dict[str, tuple[str, tuple[JobState, ...]]] = {
-    "": ("All", ()),
-    "open": ("Open", OPEN_JOB_STATES),
-    "failed": ("Failed", (JobState.FAILED, JobState.TIMED_OUT)),
+    "": (_("All"), ()),
+    "open": (_("Open"), OPEN_JOB_STATES),
+    "failed": (_("Failed"), (JobState.FAILED, JobState.TIMED_OUT)),
 }
 
 
@@ -43,7 +45,8 @@ def run_list(request: HttpRequest) -> HttpResponse:
 
 def _verdict(job: Job, evidence: Evidence | None) -> str:
     if evidence:
-        return evidence.summary[:1].upper() + evidence.summary[1:] + "."
+        summary = retold(evidence.summary)
+        return summary[:1].upper() + summary[1:] + "."
     return (
         gettext("Every file was downloaded, re-hashed and recorded.")
         if job.state == JobState.SUCCEEDED

@@ -13,6 +13,7 @@ import yaml
 
 from registry.exceptions import InvalidInput
 from registry.inspection.documents import BadDocument, read_yaml
+from registry.stored_words import retold
 from registry.words import gettext
 from reviews.enums import Environment
 from reviews.policies.facts import BY_NAME, SAMPLES
@@ -302,6 +303,13 @@ def _expression(row: dict[str, Any], name: str, lines: _Lines, place: tuple[Any,
         ) from None
 
 
+def _shown(found: Any) -> str:
+    """A fact in a sentence: kept words in the reader's language, and a state (`not_applicable`) as words."""
+    if isinstance(found, str) and re.fullmatch(r"[a-z]+(_[a-z]+)*", found):
+        return gettext(found.replace("_", " "))
+    return retold(found) if isinstance(found, str) else str(found)
+
+
 def filled(text: str, facts: dict[str, Any]) -> str:
     """The sentence with the facts in it; what is not known reads “not known”."""
 
@@ -314,7 +322,8 @@ def filled(text: str, facts: dict[str, Any]) -> str:
             if found is None
             else f"{found:.3f}"
             if isinstance(found, float)
-            else str(found)
+            else _shown(found)
         )
 
-    return _HOLE.sub(value, text)
+    # A fact that ends with a full stop, at the end of a sentence: one is enough. Three are meant.
+    return re.sub(r"(?<!\.)\.\.(?!\.)", ".", _HOLE.sub(value, text))

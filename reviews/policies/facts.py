@@ -149,6 +149,17 @@ class Source:
         return None
 
 
+TYPES: dict[type, str] = {
+    bool: _("yes/no"), int: _("whole number"), float: _("decimal"), str: _("text"), list: _("list"),
+}  # fmt: skip
+# What a fact comes from and is counted in: said in the editor.
+WORDS = (
+    _("registry"), _("card or Hub"), _("Hub"), _("card"), _("intake"), _("request"), _("review"), _("licence table"),
+    _("inspection"), _("weights"), _("code audit"), _("benchmark"), _("evaluation"), _("approvals"), _("decision record"),
+    _("runs"), _("days"),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Fact:
     """`sample` is a value of its type: rules are tried out on it before they are kept."""
@@ -162,9 +173,7 @@ class Fact:
 
     @property
     def type(self) -> str:
-        return {bool: "yes/no", int: "whole number", float: "decimal", str: "text", list: "list"}[
-            type(self.sample)
-        ]
+        return TYPES[type(self.sample)]
 
 
 def _licence_category(s: Source) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -12,11 +13,19 @@ from registry import audit, queries
 from registry.access import MEMBER, access, actor_of
 from registry.actors import Actor
 from registry.enums import Role
-from registry.models import Approval, Membership
+from registry.models import Approval, Channel, Membership
 from registry.services.reminders import ending_soon
-from registry.views.channels import channel_rows
+from registry.views.channels import channel_rows, with_replicas
 from registry.words import gettext, joined
-from reviews.queries import audits_waiting_for, mentions_of, requests_of, sent_back_to, waiting_for
+from reviews.queries import (
+    BENCHMARK,
+    audits_waiting_for,
+    mentions_of,
+    newest_evidence,
+    requests_of,
+    sent_back_to,
+    waiting_for,
+)
 
 SHOWN = 20
 
@@ -106,6 +115,16 @@ def _ending(actor: Actor) -> list[dict[str, Any]]:
     ]
 
 
+def _live(channels: Iterable[Channel]) -> list[dict[str, Any]]:
+    """What is live, with who serves it now and how fast it was when it was measured."""
+    rows = with_replicas(channel_rows(channels))
+    measured = newest_evidence([row["revision"].pk for row in rows if row["revision"]])
+    for row in rows:
+        run = measured.get((row["revision"].pk, BENCHMARK)) if row["revision"] else None
+        row["p95_ms"] = run.data.get("latency_p95_ms") if run else None
+    return rows
+
+
 @access(get=MEMBER)
 def home(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
@@ -114,7 +133,7 @@ def home(request: HttpRequest) -> HttpResponse:
     )
     context = {
         "waiting": _mentions(actor) + _waiting(actor) + _ending(actor),
-        "live": channel_rows(channels),
+        "live": _live(channels),
         "events": audit.shown(list(queries.events_of(actor).order_by("-seq")[:SHOWN])),
         "is_new_team": not requests_of(actor).exists(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from registry import permissions, queries
 from registry.access import MEMBER, access, actor_of, member
 from registry.actors import Actor
-from registry.enums import Scope
+from registry.enums import Scope, Status
 from registry.exceptions import NotFound
 from registry.permissions import Action
 from registry.views.pages import try_on_form
@@ -20,9 +21,9 @@ from registry.words import gettext, lowered
 from reviews.differences import Row, difference
 from reviews.forms import PolicyForm
 from reviews.models import PolicyState, PolicyVersion
-from reviews.policies.documents import PolicyError, default_policy
+from reviews.policies.documents import PolicyError, default_policy, read_policy
 from reviews.policies.facts import CATALOGUE
-from reviews.policies.gate import policies_in_force
+from reviews.policies.gate import in_words, policies_in_force
 from reviews.policies.simulator import simulate, touched
 from reviews.queries import policy_versions_of
 from reviews.services.policies import MOVES, move_policy, save_policy
@@ -104,17 +105,42 @@ def policy_detail(request: HttpRequest, key: str) -> HttpResponse:
         (v for v in versions if str(v.number) == request.GET.get("version")),
         versions[0] if versions else None,
     )
+    source = shown.source if shown else default_policy().source
     context = {
         "key": key,
         "versions": versions,
+        "rules": _rules(source),
         "shown": shown,
-        "source": shown.source if shown else default_policy().source,
-        "title": shown.title if shown else default_policy().title,
+        "source": source,
+        "title": in_words(shown.title if shown else default_policy().title),
         "diff": _diff(versions, shown),
         "actions": _actions(actor, shown) if shown else [],
         **_may_edit(actor),
     }
     return render(request, "reviews/policy_detail.html", context)
+
+
+_HOLE = re.compile(r"\{[a-z_.]+\}")  # a fact that is filled in when the rule judges something
+EFFECTS = {
+    "fail": Status(_("blocks"), "circle-x", "bad"),
+    "warn": Status(_("warns"), "alert-triangle", "attention"),
+    "info": Status(_("informs"), "info-circle", "info"),
+}
+
+
+def _rules(source: str) -> list[dict[str, Any]]:
+    """The rules as people read them; the YAML stands below."""
+    return [
+        {
+            "rule": rule,
+            "title": in_words(rule.title),
+            "message": _HOLE.sub("…", in_words(rule.message)),
+            "who": in_words(rule.who),
+            "effect": EFFECTS[rule.effect],
+            "where": ", ".join(sorted([*rule.environments, *rule.tiers])),
+        }
+        for rule in read_policy(source).rules
+    ]
 
 
 def _diff(versions: list[PolicyVersion], shown: PolicyVersion | None) -> list[Row]:

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
 from django.urls import reverse
 from playwright.sync_api import Page
 
 from registry.enums import Role
-from registry.services.channels import move_channel
+from tests.browser.checks import sideways
+from tests.browser.every_page import every_page
 from tests.browser.windows import PHONE, Windows
-from tests.factories import make_approval, make_member, make_revision
+from tests.factories import make_member
 from tests.pages.test_pages import Story
-from tests.reviews.code import code_revision
 
 GRAVE = ("serious", "critical")
 
@@ -33,18 +34,12 @@ def grave_findings(page: Page) -> list[str]:
 
 @pytest.fixture
 def addresses(story: Story) -> dict[str, str]:
-    """Every main page, each in the state with the most on it."""
-    world = story.world
-    second = make_approval(world, make_revision(world.team, "d" * 40))
-    move_channel(
-        actor=world.release_manager, model=second.model, name="production", approval=second, reason="second",
-    )  # fmt: skip
-    coded = code_revision(world, "e" * 40)
-    return story.addresses | {
-        "code audit": reverse("revision_code", args=[coded.pk]),
-        "templates": reverse("template_list"),
-        "template new": reverse("template_new"),
-    }
+    return every_page(story)
+
+
+def open_everything(page: Page) -> None:
+    """What is folded away is looked at, too: changes, sections, logs, forms."""
+    page.locator("main details").evaluate_all("all => all.forEach((node) => (node.open = true))")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -56,18 +51,34 @@ def test_no_page_has_a_serious_finding(
     found = {}
     for name, address in addresses.items():
         page.goto(address)
+        open_everything(page)
         found[name] = grave_findings(page)
-    page.goto(addresses["review"])
-    page.locator("[data-section]").evaluate_all("all => all.forEach((section) => (section.open = true))")
-    found["review, every section open"] = grave_findings(page)
     page.set_viewport_size({"width": PHONE, "height": 844})
-    for name in ("home", "models", "review"):
+    for name in ("home", "models", "review", "policies", "policy editor", "waivers", "code audit"):
         page.goto(addresses[name])
         found[f"{name} on a phone"] = grave_findings(page)
     stranger = windows.open(dark=dark)
     stranger.goto(reverse("login"))
     found["sign in"] = grave_findings(stranger)
     assert {name: findings for name, findings in found.items() if findings} == {}
+
+
+@pytest.mark.parametrize("language", ["en", "vi"])
+def test_no_page_scrolls_sideways_in_either_language(
+    windows: Windows, addresses: dict[str, str], story: Story, language: str
+) -> None:
+    """Vietnamese words are longer; everything is unfolded, as somebody who reads all of it has it."""
+    page = windows.open(make_member(story.world.team, *Role, username="everything"))
+    page.context.add_cookies(
+        [{"name": settings.LANGUAGE_COOKIE_NAME, "value": language, "url": windows.base_url}]
+    )
+    found = {}
+    for name, address in addresses.items():
+        page.goto(address)
+        assert page.locator("html").get_attribute("lang") == language
+        open_everything(page)
+        found[name] = sideways(page)
+    assert {name: problems for name, problems in found.items() if problems} == {}
 
 
 def test_a_fault_is_found(windows: Windows, story: Story) -> None:
