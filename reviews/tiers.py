@@ -7,7 +7,7 @@ and every environment with every kind of data that the decision record names bes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, Protocol
@@ -110,6 +110,21 @@ def risk_of(asked: Question | None, pipeline_tag: str, environment: str = "") ->
     highest = [(e, d) for e, d in pairs if tier_of(d, e, pipeline_tag) == TIERS[top]]
     counts = first if first in highest else max(highest, key=_reach)
     return Risk(TIERS[top], *counts, asked=first, task=pipeline_tag)
+
+
+def widest_of(asked: Question | None, environment: str = "") -> tuple[str, str]:
+    """(environment, data class): of what is asked for and allowed, the nearest to production and the most sensitive.
+
+    For conditions that name one of them: a record that allows production besides must not pass as staging.
+    """
+    where = [environment or (asked.environment if asked else "production")]
+    where += asked.allowed_environments if asked and not environment else []
+    data = [asked.data_class, *asked.data_classes] if asked else [""]
+    return max(where, key=_rank(Environment.values)), max(data, key=_rank(DataClass.values))
+
+
+def _rank(words: list[str]) -> Callable[[str], int]:
+    return lambda word: words.index(word) if word in words else -1
 
 
 def _reach(pair: tuple[str, str]) -> tuple[int, int]:

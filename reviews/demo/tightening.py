@@ -91,6 +91,9 @@ def dry_run(scene: Scene) -> str:
         urlsplit(scene.api["reviewer"].get(f"/api/v1/models/{MODEL_ID}/revisions/{code}")["url"]).path
     )
     expect(note in page.text and NO_CODE in page.text, f"the page of {SECOND} says: {page.text[:600]}")
-    answer = scene.api["engineer"].get(f"{scene.model}/approved", channel="production")
-    expect(answer["commit_sha"] == scene.commits["v2"], f"production answers with {answer['commit_sha']}")
+    answer, live = (
+        scene.api["engineer"].get(f"{scene.model}/approved", channel="production"),
+        scene.moves()[-1],
+    )
+    expect(answer["commit_sha"] == live["commit_sha"], f"production answers with {answer['commit_sha']}")
     return f"on the pages of {worse} and of the model with code: “{note}”\nproduction answers as before"

@@ -18,7 +18,7 @@ from registry.models import Approval, Channel, Evidence, Revision
 from reviews import checklists
 from reviews.models import Answer, ReviewRequest
 from reviews.queries import newest_evidence
-from reviews.tiers import risk_of
+from reviews.tiers import risk_of, widest_of
 
 MAX_LIST = 200
 PROVENANCE = (
@@ -53,9 +53,8 @@ class Subject:
         return frozenset({asked.environment, *asked.allowed_environments})
 
     @property
-    def data_class(self) -> str:
-        asked = self.request or self.approval
-        return asked.data_class if asked else ""
+    def widest(self) -> tuple[str, str]:
+        return widest_of(self.request or self.approval, self.as_environment)
 
     @property
     def tier(self) -> str:
@@ -303,8 +302,10 @@ CATALOGUE: tuple[Fact, ...] = (
          lambda s: len(s.revision.commit_sha) == 40 and bool(s.revision.manifest_sha256)),
     Fact("revision.size_mb", _("Size of all files"), "intake", 1.0, lambda s: s.revision.total_size / 1e6, "MB"),
     Fact("revision.age_days", _("Age of the commit"), "Hub", 1, _days("committed_at"), "days"),
-    Fact("request.environment", _("Environment asked for"), "request", "production", lambda s: s.subject.environment),
-    Fact("request.data_class", _("Data class"), "request", "internal", lambda s: s.subject.data_class or None),
+    Fact("request.environment", _("Environment: of those asked for and allowed the nearest to production"), "request",
+         "production", lambda s: s.subject.widest[0]),
+    Fact("request.data_class", _("Data class: of those asked for and allowed the most sensitive"), "request", "internal",
+         lambda s: s.subject.widest[1] or None),
     Fact("request.tier", _("Risk tier: low, medium, high"), "request", "low", lambda s: s.subject.tier),
     Fact("review.status", _("State of the review"), "review", "in_review", lambda s: s.request.status if s.request else None),
     Fact("review.open_items", _("Checklist items that the risk tier asks for and nobody has answered"), "review", 0,

@@ -143,6 +143,17 @@ def test_every_changed_byte_of_the_payload_breaks_it(desk: Desk) -> None:
         assert code in (1, 2) and found, at
 
 
+def test_every_changed_byte_of_the_signature_breaks_it(desk: Desk) -> None:
+    envelope = json.loads(desk.file.read_text(encoding="utf-8"))
+    signature = base64.b64decode(envelope["signatures"][0]["sig"])
+    for at in range(len(signature)):
+        changed = bytearray(signature)
+        changed[at] ^= 1
+        envelope["signatures"][0]["sig"] = base64.b64encode(changed).decode()
+        desk.file.write_text(json.dumps(envelope), encoding="utf-8")
+        assert desk.check() == (1, ["attestation-invalid"]), at
+
+
 @pytest.mark.parametrize(
     ("spoil", "rule"),
     [

@@ -14,7 +14,7 @@ from django.test import Client
 from reviews.enums import DataClass, Environment
 from reviews.models import ReviewRequest
 from reviews.quorum import votes_needed
-from reviews.tiers import CLOSED_TASKS, TIERS, reason_for, risk_of, tier_of
+from reviews.tiers import CLOSED_TASKS, TIERS, reason_for, risk_of, tier_of, widest_of
 from reviews.votes import seats_of
 from tests.factories import World, make_review, make_revision
 from tests.house.rules import without_rules
@@ -112,6 +112,16 @@ def test_highest_of_every_use_that_is_asked_for_or_allowed_counts(asked: tuple[s
             assert risk.tier == max(tiers.values(), key=TIERS.index), (asked, where, data, task)
             assert tiers[(risk.environment, risk.data_class)] == risk.tier
             assert risk.is_widened == (tiers[asked] != risk.tier)
+
+
+@pytest.mark.parametrize("asked", MATRIX, ids=" ".join)
+def test_widest_is_the_nearest_environment_and_the_most_sensitive_data(asked: tuple[str, str]) -> None:
+    for where, data in itertools.product(subsets(Environment.values), subsets(DataClass.values)):
+        environment, data_class = widest_of(Asked(*asked, where, data))
+        assert environment == next(e for e in reversed(Environment.values) if e in {asked[0], *where})
+        assert data_class == next(d for d in reversed(DataClass.values) if d in {asked[1], *data})
+        assert widest_of(Asked(*asked, where, data), "development")[0] == "development"
+    assert widest_of(None) == ("production", "")
 
 
 ALLOWS = "The record also allows"

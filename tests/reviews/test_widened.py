@@ -252,6 +252,8 @@ def test_whatever_grows_with_risk_follows_the_record(
     facts = facts_of(Subject(review.revision, review))
     required = [item for item in review.checklist if tier in item.get("required", [tier])]
     assert (facts["request.tier"], facts["review.items"]) == (tier, len(required))
+    assert facts["request.environment"] == record.get("allowed_environments", ["staging"])[-1]
+    assert facts["request.data_class"] == record.get("data_classes", ["internal"])[-1]
     assert facts["review.open_items"] == 0
     missing = permissions.missing_for_approval(review, [], [], 0)
     assert [m for m in missing if m.endswith("is not answered.")] == [
