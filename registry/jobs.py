@@ -33,6 +33,7 @@ from registry.models import Job, Revision, Team
 from registry.signals import job_finished, job_started
 
 logger = logging.getLogger(__name__)
+PROGRESS_S = 0.5  # between two writings of a job's progress
 
 Handler = Callable[["Running"], None]
 
@@ -173,7 +174,7 @@ class Running:
             self.steps.append({"step": name, "done": done, "total": total, "seconds": None})
             self._step_started, self._saved_at = now, 0.0
         self.steps[-1].update(done=done, total=total)
-        if now - self._saved_at >= 0.5:
+        if now - self._saved_at >= PROGRESS_S:
             self._saved_at = now
             self._mine().update(progress=self.steps)
 

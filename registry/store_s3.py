@@ -1,6 +1,6 @@
 """The store in a bucket: objects named by digest, which appear whole or not at all and are never overwritten.
 
-`registry/store.py` keeps a bounded folder of verified copies in front of it; nobody else calls this file. An object is
+`registry/store/` keeps a bounded folder of verified copies in front of it; nobody else calls this file. An object is
 uploaded from a file that was hashed already, with `If-None-Match: *` and with its SHA-256, which the server checks; the
 server's own digest is asked for afterwards, and where it has none the object is read again and hashed.
 """

@@ -3,6 +3,7 @@
 `python3 tools/setup_venv.py [--production]`. What pyproject.toml asks for (with the `dev` extra, unless it is for
 production) is installed at the versions of constraints.txt. A stamp in the environment remembers the digest of both, so that
 the second run costs nothing; an environment without a stamp that has everything already is stamped, not installed again.
+Then the command `assay` is put into .venv/bin, from this folder and without a network.
 """
 
 from __future__ import annotations
@@ -77,6 +78,11 @@ def what_is_wrong(python: Path) -> str:
 
 
 def main() -> int:
+    return install_packages() or install_command()
+
+
+def install_packages() -> int:
+    """0 when the environment has every pinned package."""
     wanted = digest()
     if STAMP.is_file() and STAMP.read_text(encoding="utf-8").strip() == wanted:
         return 0
@@ -94,6 +100,24 @@ def main() -> int:
             print(f"pip finished, but {problem}. Compare pyproject.toml with constraints.txt.")
             return 1
     STAMP.write_text(wanted + "\n", encoding="utf-8")
+    return 0
+
+
+def install_command() -> int:
+    """0 when `assay` is in the environment: our own project, editable. Nothing is fetched: setuptools is there for torch."""
+    if (VENV / "bin" / "assay").is_file() or not (
+        ROOT / "cli"
+    ).is_dir():  # an image has packages before it has code
+        return 0
+    command = [
+        str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index",
+        "--no-deps", "--no-build-isolation", "--editable", str(ROOT),
+    ]  # fmt: skip
+    if subprocess.run(command, check=False).returncode != 0:
+        print(
+            "The command `assay` could not be installed; the lines above say why. `python -m cli` is the same command."
+        )
+        return 1
     return 0
 
 

@@ -7,12 +7,13 @@ With ASSAY_STORE=s3 the bucket (`registry/store_s3.py`) is the store, and this f
 last: whoever reads a blob gets a local file in both. `registry/store_cache.py` keeps it below its size. docs/store.md.
 """
 
-from registry.store.folder import Stored, path_of, root
+from registry.store.folder import CHUNK, Stored, path_of, root
 from registry.store.reading import check, forget, open_blob, verified, verified_once
 from registry.store.snapshots import local_paths, safe_path, snapshot
 from registry.store.writing import blobs, delete_older, discard, put, set_aside
 
 __all__ = [
+    "CHUNK",
     "Stored",
     "blobs",
     "check",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 from pytest_django import Settings
 
+from registry import hub as upstream
 from registry import jobs, store
 from registry.canonical import manifest_sha256, sha256_text
 from registry.enums import JobKind
 from registry.models import AuditEvent, Blob, Job, RegisteredModel, Revision, RevisionFile
-from tests.factories import SHA_B, World, make_approval, make_model, make_revision
+from tests.factories import SHA_B, Api, World, make_approval, make_model, make_revision
 from tests.registry.hubs import MODEL_ID, Hub
 from tests.sample_hub.samples import bad_inputs
 
@@ -121,6 +124,68 @@ def test_same_bytes_are_kept_once(world: World, hub: Hub) -> None:
     assert (
         Blob.objects.count() == len(hub.files) + 2 == len(stored_files())
     )  # .gitattributes, and the second card
+
+
+def fetched(hub: Hub, path: str) -> int:
+    return len([r for r in hub.requests() if r["method"] == "GET" and r["path"].endswith(f"/{path}")])
+
+
+def test_large_file_of_another_revision_is_not_fetched_again(world: World, hub: Hub) -> None:
+    intake(world)
+    hub.commit(README__md=b"# Another card\n")
+    assert intake(world).state == "succeeded"
+    assert (fetched(hub, "model.safetensors"), fetched(hub, "README.md")) == (1, 2)
+    assert {f.blob_id for f in RevisionFile.objects.filter(path="model.safetensors")} == {
+        hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
+    }
+
+
+def test_killed_intake_goes_on_with_the_files_that_it_had(world: World, hub: Hub) -> None:
+    """A worker that is killed cleans nothing up: its whole files lie in the store, and no row names them."""
+    weights = hub.files["model.safetensors"]
+    store.put([weights], size=len(weights))
+    assert intake(world).state == "succeeded"
+    assert fetched(hub, "model.safetensors") == 0
+
+
+def test_damaged_copy_in_the_store_is_fetched_again(world: World, hub: Hub) -> None:
+    weights = hub.files["model.safetensors"]
+    place = store.path_of(store.put([weights], size=len(weights)).sha256)
+    place.chmod(0o644)
+    place.write_bytes(weights[:-1] + b"?")
+    assert intake(world).state == "succeeded"
+    assert fetched(hub, "model.safetensors") == 1 and place.read_bytes() == weights
+
+
+def test_progress_of_a_download_is_seen_while_it_runs(
+    world: World, hub: Hub, api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the API and on the run's page, in the middle of a file."""
+    seen: list[tuple[Any, str]] = []
+    monkeypatch.setattr("registry.jobs.PROGRESS_S", 0)
+    real = upstream.download
+
+    def watched(model_id: str, commit_sha: str, path: str, **more: Any) -> Iterator[bytes]:
+        for chunk in real(model_id, commit_sha, path, **more):
+            yield chunk
+            job = Job.objects.get()
+            page = django_client(world).get(f"/runs/{job.pk}/").content.decode()
+            seen.append((api(world.viewer).get(f"/jobs/{job.pk}").data["progress"][-1], page))
+
+    monkeypatch.setattr(upstream, "download", watched)
+    assert intake(world).state == "succeeded"
+    total = sum(map(len, hub.files.values()))
+    inside = [(step, page) for step, page in seen if 0 < step["done"] < step["total"]]
+    assert inside and all(step["step"] == "download" and step["total"] >= total for step, _ in inside)
+    assert [step["done"] for step, _ in seen] == sorted(step["done"] for step, _ in seen)
+    for step, page in inside:
+        assert f'value="{step["done"]}" max="{step["total"]}"' in page
+
+
+def django_client(world: World) -> Client:
+    browser = Client()
+    browser.force_login(world.viewer.user)
+    return browser
 
 
 def test_moved_branch_is_another_revision(world: World, hub: Hub) -> None:
