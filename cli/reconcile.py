@@ -157,17 +157,18 @@ def _tokens(ledger: Ledger, told: list[Told]) -> Iterator[Problem]:
             yield _missing("record-without-event", table, pk, what)
             continue
         said = created.data
+        scoped = [event for event in history if event.verb == "token.scopes_changed"] or [created]
         scopes = json.loads(scopes) if isinstance(scopes, str) else scopes
         pairs: dict[str, tuple[Any, Any]] = {
             "public id": (public_id, said.get("public_id")),
             "owner": (user, said.get("owner")),
-            "scopes": (scopes, said.get("scopes")),
+            "scopes": (scopes, scoped[-1].data.get("scopes")),
             "end": (moment(expires), moment(said.get("expires_at"))),
             "revocation": (revoked is not None, any(e.verb == "token.revoked" for e in history)),
         }
         for column, (is_now, was) in pairs.items():
             if is_now != was:
-                yield _differs(table, pk, what, column, created)
+                yield _differs(table, pk, what, column, scoped[-1] if column == "scopes" else created)
     for pk in sorted(events):
         yield _missing(
             "event-without-record",

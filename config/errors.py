@@ -7,6 +7,7 @@ Refusals of a known person (403) go into the access chain, after the refused act
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,9 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from registry import audit
+from registry import attempts, audit
 from registry.actors import Actor
-from registry.exceptions import DomainError, NotAllowed
+from registry.exceptions import DomainError, NotAllowed, TooManyAttempts
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,21 @@ def body(code: str, message: str, details: Any = None) -> dict[str, Any]:
 
 
 def note_refusal(error: DomainError, actor: Actor | None) -> None:
-    """Denied attempts are kept: who tried what."""
-    if isinstance(error, NotAllowed) and actor is not None:
+    """Denied attempts are kept: who tried what. Of one person so many in a while, then the fact that there are more."""
+    if not isinstance(error, NotAllowed | TooManyAttempts) or actor is None:
+        return
+    limit = attempts.REFUSALS_OF_USER
+    count = attempts.note(limit, str(actor.user.pk))
+    if count <= limit.failures:
         audit.record_access(actor=actor, verb="access.denied", action=error.message[:300], code=error.code)
+    elif count == limit.failures + 1:
+        audit.record_access(actor=actor, verb="access.denied_often", refusals=limit.failures)
+
+
+def _retry_after(error: DomainError) -> dict[str, str] | None:
+    if isinstance(error, TooManyAttempts):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {"Retry-After": "5"} if error.status == 503 else None
 
 
 def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -46,8 +59,9 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
     if isinstance(error, DomainError):
         actor = getattr(request, "auth", None)
         note_refusal(error, actor if isinstance(actor, Actor) else None)
-        headers = {"Retry-After": "5"} if error.status == 503 else None
-        return Response(body(error.code, error.message, error.details), status=error.status, headers=headers)
+        return Response(
+            body(error.code, error.message, error.details), status=error.status, headers=_retry_after(error)
+        )
     if isinstance(error, Http404):
         return Response(body("not_found", "There is nothing at this address."), status=404)
     if isinstance(error, drf.ValidationError):
@@ -61,6 +75,8 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
             status = 401
         else:
             status = error.status_code
+        if isinstance(error, drf.Throttled) and error.wait is not None:
+            headers["Retry-After"] = str(math.ceil(error.wait))
         message = str(error.detail) if isinstance(error.detail, str) else "The request was refused."
         if isinstance(error, drf.NotAuthenticated):
             message = "Send a token as `Authorization: Bearer <token>`, or sign in."
@@ -92,4 +108,7 @@ class DomainErrorMiddleware:
         actor = getattr(request, "actor", None)
         note_refusal(error, actor if isinstance(actor, Actor) else None)
         template = {403: "403.html", 404: "404.html"}.get(error.status, "400.html")
-        return render(request, template, {"reason": error.message}, status=error.status)
+        answer = render(request, template, {"reason": error.message}, status=error.status)
+        for name, value in (_retry_after(error) or {}).items():
+            answer[name] = value
+        return answer

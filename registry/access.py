@@ -35,10 +35,18 @@ class Who(Enum):
 
 @dataclass(frozen=True)
 class Rule:
-    """`scope` is what a token needs; a session needs none."""
+    """`scopes`: a token needs one of them; a session needs none."""
 
     who: Who
-    scope: Scope = Scope.READ
+    scopes: tuple[Scope, ...] = (Scope.READ,)
+
+    @property
+    def needed(self) -> str:
+        """The scopes as a sentence names them."""
+        return " or ".join(f"`{scope}`" for scope in self.scopes)
+
+    def _is_open_to(self, actor: Actor) -> bool:
+        return any(actor.has_scope(scope) for scope in self.scopes)
 
     def refusal(self, actor: Actor | None, user: Any) -> str | None:
         """None when the door is open, else the sentence that says why it is not."""
@@ -52,13 +60,13 @@ class Rule:
                 None if getattr(user, "is_staff", False) else "Only staff accounts open the administration."
             )
         if self.who is Who.SERVICE:
-            if actor is None or not actor.user.is_service_account or not actor.has_scope(self.scope):
-                return f"Only a service account with the scope `{self.scope}` may do this."
+            if actor is None or not actor.user.is_service_account or not self._is_open_to(actor):
+                return f"Only a service account with the scope {self.needed} may do this."
             return None
         if self.who is Who.MEMBER and (actor is None or actor.team is None):
             return "You are not a member of any team yet. Ask an admin to add you to one."
-        if actor is not None and not actor.has_scope(self.scope):
-            return f"This token lacks the scope `{self.scope}`. Create one that has it under Tokens."
+        if actor is not None and not self._is_open_to(actor):
+            return f"This token lacks the scope {self.needed}. Create one that has it under Tokens."
         return None
 
 
@@ -68,11 +76,15 @@ ANYONE = Rule(Who.ANYONE)
 SIGNED_IN = Rule(Who.SIGNED_IN)
 MEMBER = Rule(Who.MEMBER)
 STAFF = Rule(Who.STAFF)
-SERVICE = Rule(Who.SERVICE, Scope.SERVE)
+SERVICE = Rule(Who.SERVICE, (Scope.SERVE,))
 
 
-def member(scope: Scope) -> Rule:
-    return Rule(Who.MEMBER, scope)
+def member(*scopes: Scope) -> Rule:
+    return Rule(Who.MEMBER, scopes)
+
+
+def signed_in(*scopes: Scope) -> Rule:
+    return Rule(Who.SIGNED_IN, scopes)
 
 
 def rules(**verbs: Rule) -> Access:

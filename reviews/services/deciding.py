@@ -42,11 +42,11 @@ def decide(
     Raises NotAllowed, Conflict, InvalidInput (a rejection without a reason, a record that cannot be).
     """
     request = machines.lock(request_pk)
+    permissions.check_decide(actor, request)
     if decision not in Decision.values:
         raise InvalidInput(
             f"A decision is one of: {', '.join(Decision.values)}.", code="bad_decision", field="decision"
         )
-    permissions.check_decide(actor, request)
     if decision not in APPROVALS:
         check_reason(reason)
     _check_seen(request, seen_sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, transaction
 
@@ -17,7 +19,7 @@ from cli.main import main
 from registry import audit, checkpoints, signing, verification
 from registry.actors import Actor, actor_for
 from registry.enums import Role
-from registry.models import AuditCheckpoint, AuditEvent, User
+from registry.models import ApiToken, AuditCheckpoint, AuditEvent, User
 from registry.services.approvals import change_approval
 from registry.services.channels import move_channel
 from registry.services.teams import console_actor, create_team, grant_role, remove_role
@@ -408,3 +410,17 @@ def test_command_names_the_event_that_was_edited(
         )
         code, found = command()
     assert code == 1 and f"audit-changed: Event {seq} was changed after it was written." in found
+
+
+def test_command_follows_scopes_that_an_upgrade_changed(
+    office: Office, command: Callable[..., tuple[int, set[str]]], raw: Raw
+) -> None:
+    migration = importlib.import_module("registry.migrations.0106_token_scopes")
+    with transaction.atomic():
+        migration.keep_powers(apps, None)
+    assert command() == (0, set())
+    token = ApiToken.objects.get(name="kept")
+    event = AuditEvent.objects.get(verb="token.scopes_changed", object_id=token.pk)
+    raw("UPDATE registry_apitoken SET scopes = '[\"read\", \"release\"]' WHERE name = 'kept'")
+    sentence = f"its scopes is not what event {event.seq} (token.scopes_changed) says."
+    assert command() == (1, {f"record-differs: Token {token.public_id}: {sentence}"})
