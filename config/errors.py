@@ -7,7 +7,6 @@ Refusals of a known person (403) go into the access chain, after the refused act
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from rest_framework.views import set_rollback
 
 from registry import attempts, audit
 from registry.actors import Actor
+from registry.api.authentication import TokensThrottled
 from registry.exceptions import DomainError, NotAllowed, TooManyAttempts
 
 logger = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
             status = 401
         else:
             status = error.status_code
-        if isinstance(error, drf.Throttled) and error.wait is not None:
-            headers["Retry-After"] = str(math.ceil(error.wait))
+        if isinstance(error, TokensThrottled):
+            headers["Retry-After"] = str(error.retry_after_s)
         message = str(error.detail) if isinstance(error.detail, str) else "The request was refused."
         if isinstance(error, drf.NotAuthenticated):
             message = "Send a token as `Authorization: Bearer <token>`, or sign in."

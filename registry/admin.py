@@ -30,7 +30,7 @@ def _own_password(request: HttpRequest, extra_context: dict[str, Any] | None = N
     return redirect("password")
 
 
-admin.site.password_change = _own_password  # type: ignore[method-assign]
+admin.site.password_change = _own_password  # type: ignore[method-assign, assignment]
 
 
 def _actor(request: HttpRequest, team: Team | None = None) -> Actor:

@@ -16,6 +16,14 @@ from registry.models import User
 from registry.sign_in import client_address
 
 
+class TokensThrottled(Throttled):
+    """TooManyAttempts as DRF's own, without the sentence that DRF would add to ours."""
+
+    def __init__(self, refusal: TooManyAttempts) -> None:
+        super().__init__(detail=refusal.message)
+        self.retry_after_s = refusal.retry_after_s
+
+
 class TokenAuthentication(authentication.BaseAuthentication):
     """`request.auth` is the Actor. A wrong token is refused and counted, never ignored."""
 
@@ -30,9 +38,7 @@ class TokenAuthentication(authentication.BaseAuthentication):
             )
         except TooManyAttempts as refusal:
             # DRF takes its own exceptions only from here: any other would be raised again by whoever asks who it was.
-            limited = Throttled(detail=refusal.message)
-            limited.wait = refusal.retry_after_s
-            raise limited from refusal
+            raise TokensThrottled(refusal) from refusal
         if actor is None:
             raise AuthenticationFailed(
                 "This token is not valid: it is misspelt, expired, revoked, or its owner has left the team. "

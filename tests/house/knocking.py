@@ -86,7 +86,10 @@ def things(world: World) -> dict[str, str]:
         revision=revision, rule="x/y", reason="For a trial", owner=world.admin.user, by=world.admin.user, at=now,
         expires_at=now + timedelta(days=3),
     )  # fmt: skip
-    version = save_policy(actor=world.admin, source=default_policy().source.replace("policy: production-minimum", "policy: our-own"))
+    version = save_policy(
+        actor=world.admin,
+        source=default_policy().source.replace("policy: production-minimum", "policy: our-own"),
+    )
     template = templates.add_version(actor=world.admin, source=another_template(world.team))
     make_token(submitter)
     token = ApiToken.objects.get(user=submitter.user)

@@ -62,8 +62,8 @@ ODD_QUERIES = [
     "%0d%0aX-A:%20b",
 ]
 PARAMETERS = (
-    "q", "search", "page", "page_size", "verb", "channel", "commit_sha", "model", "model_id", "revision", "at", "state", "status",
-    "environment", "use_case", "data_class", "person", "since", "file", "from", "policy", "rule", "next",
+    "q", "search", "page", "page_size", "verb", "channel", "commit_sha", "model", "model_id", "revision", "at", "state",
+    "status", "environment", "use_case", "data_class", "person", "since", "file", "from", "policy", "rule", "next",
 )  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_fields_that_nobody_may_set_change_nothing(world: World) -> None:
         if make is None:
             continue
         body = make(filled)
-        written = []
+        written: list[dict[str, list[str]]] = []
         for more in ({}, {key: value for key, value in HOSTILE.items() if key not in body}):
             with rolled_back([]):
                 answer = client.send(knock.verb, knock.url, {**body, **more})
@@ -196,8 +196,8 @@ def extras(world: World) -> dict[str, str]:
     return {"rule": rules[0], "yaml": source}
 
 
-def serializer_classes(base: type = serializers.BaseSerializer) -> list[type]:
-    found = []
+def serializer_classes(base: Any = serializers.BaseSerializer) -> list[Any]:
+    found: list[Any] = []
     for child in base.__subclasses__():
         found += [child, *serializer_classes(child)]
     return [child for child in found if child.__module__.split(".")[0] in (*HOUSE, "config")]
@@ -219,7 +219,7 @@ def test_every_serializer_lists_its_fields_and_none_of_a_table_reads_a_request()
 
 
 def test_no_form_of_ours_is_a_form_of_a_table() -> None:
-    def below(base: type) -> list[type]:
+    def below(base: Any) -> list[Any]:
         return [c for child in base.__subclasses__() for c in (child, *below(child))]
 
     ours = [c.__name__ for c in below(forms.ModelForm) if c.__module__.split(".")[0] in (*HOUSE, "config")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ def sources() -> list[tuple[str, str]]:
 # --- addresses that look like open ones --------------------------------------------------------------------------------
 
 AROUND = [
-    "/healthz/../api/v1/me", "/healthz/../models/", "/static/../api/v1/me", "/static/..%2fapi/v1/me", 
-    "/static%2f..%2fapi/v1/me", "//api/v1/me", "///api/v1/me", "/./api/v1/me", "/api//v1/me", "/healthz-x", "/healthzx", "/healthz/", "/healthz;/api/v1/me",
-    "/login/../models/", "/login//", "/login/x", "/loginx/", "/hub/api/agent-harnesses/../../../api/v1/me",
-    "/hub/api/agent-harnesses/../whoami-v2", "/hub/../api/v1/me", "/API/v1/me", "/api/v1/me/", "/api/v1/me%20", "/api/v1/me%00",
+    "/healthz/../api/v1/me", "/healthz/../models/", "/static/../api/v1/me", "/static/..%2fapi/v1/me", "//api/v1/me",
+    "///api/v1/me",
+    "/static%2f..%2fapi/v1/me", "/./api/v1/me", "/api//v1/me", "/healthz-x", "/healthzx", "/healthz/",
+    "/healthz;/api/v1/me",
+    "/login/../models/", "/login//", "/login/x", "/loginx/", "/hub/api/agent-harnesses/../../../api/v1/me", "/API/v1/me",
+    "/hub/api/agent-harnesses/../whoami-v2", "/hub/../api/v1/me", "/api/v1/me/", "/api/v1/me%20", "/api/v1/me%00",
     "/api/v1/tokens/introspect/", "/api/v1/%6de", "/admin/../api/v1/me", "/admin/login/../../models/",
 ]  # fmt: skip
 
@@ -187,7 +190,8 @@ def test_sign_in_does_the_same_work_and_says_the_same_for_every_name(
     assert answer.status_code == said.status_code == 200
 
     def words(page: str) -> str:
-        return re.sub(r'value="[^"]*"', "", page)
+        # The name that was typed stands in its field, and the CSRF token is another on each page.
+        return re.sub(r'value="[^"]*"|\b[A-Za-z0-9]{64}\b', "", page)
 
     assert words(answer.content.decode()) == words(said.content.decode())
 
@@ -206,13 +210,13 @@ def test_secret_of_a_token_is_compared_in_constant_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[tuple[int, int]] = []
-    compare = tokens.hmac.compare_digest
+    compare = hmac.compare_digest
 
     def watched(given: Any, kept: Any) -> bool:
         compared.append((len(given), len(kept)))
         return bool(compare(given, kept))
 
-    monkeypatch.setattr(tokens.hmac, "compare_digest", watched)
+    monkeypatch.setattr(hmac, "compare_digest", watched)
     text = make_token(world.viewer)
     for end in ("a" * 43, text[23:65] + "_", "_" + text[24:]):
         assert tokens.actor_of_token(text[:23] + end) is None
@@ -225,7 +229,7 @@ def test_secret_of_a_token_is_compared_in_constant_time(
 SMUGGLED = (
     "_connector=OR&_negated=1&ordering=password&order_by=-user__password&owner__password__startswith=a&user__password=a"
     "&id__in=1&pk=1&team=globex&team__slug=globex&team_id=2&model__team=2&actor_id=1&is_active=0&select_related=user&"
-    "username__regex=.*&format=json"
+    "username__regex=.*"
 )
 
 
@@ -238,7 +242,9 @@ def test_no_query_string_reaches_the_database_as_a_lookup(world: World) -> None:
         if knock.verb != "GET" or knock.kind != "api" or knock.cell.door == "service":
             continue
         with rolled_back([]):
-            plain, smuggled = client.get(knock.url), client.get(f"{knock.url}?{SMUGGLED}")
+            plain = client.get(knock.url)
+        with rolled_back([]):
+            smuggled = client.get(f"{knock.url}?{SMUGGLED}")
         assert smuggled.status in (plain.status, 404, 422), knock
         if smuggled.status == plain.status == 200:
             seen += 1

@@ -57,7 +57,7 @@ class Caller:
         if name == "stranger":
             return
         actor = self._actor(world)
-        scopes = [Scope.SERVE] if name == "service account" else None
+        scopes = [str(Scope.SERVE)] if name == "service account" else None
         self.token = make_token(actor, scopes)
         if name != "service account":  # it has no password, so it never has a session
             self.session.force_login(actor.user)
@@ -81,7 +81,8 @@ class Caller:
         if knock.kind == "page":
             kind = "application/x-www-form-urlencoded"
             client = self.plain if self.name == "service account" else self.session
-            client.cookies = self.cookies.copy()  # signing out is a knock, too
+            client.cookies = SimpleCookie()  # signing out is a knock, too
+            client.cookies.update(self.cookies)
             body = BODIES.get(knock.route, b"")
             headers = headers if self.name == "service account" else {}
         else:
