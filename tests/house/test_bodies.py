@@ -49,18 +49,7 @@ BODIES: dict[str, bytes] = {
     "two documents": b'{"reason": "a"}{"reason": "b"}',
     "proto": b'{"__proto__": {"is_staff": true}, "constructor": 1}',
 }
-ODD_QUERIES = [
-    "%ED%A0%80",
-    "%00",
-    "%FF",
-    "%F0%9F%98%80",
-    "a" * 5000,
-    "%27%20OR%201=1--",
-    "1e309",
-    "-1",
-    "[]",
-    "%0d%0aX-A:%20b",
-]
+ODD_QUERIES = ["%ED%A0%80", "%FF%00", "a" * 5000, "%27%20OR%201=1--%0d%0aX-A:%20b", "1e309"]
 PARAMETERS = (
     "q", "search", "page", "page_size", "verb", "channel", "commit_sha", "model", "model_id", "revision", "at", "state",
     "status", "environment", "use_case", "data_class", "person", "since", "file", "from", "policy", "rule", "next",
@@ -118,8 +107,6 @@ GOOD: dict[tuple[str, str], Callable[[dict[str, str]], Body]] = {
     ("POST", "api/v1/reviews/<int:pk>/changes"): lambda f: {"reason": "The card says nothing of limits"},
     ("POST", "api/v1/reviews/<int:pk>/decision"): lambda f: {"decision": "rejected", "reason": "It is not good enough"},
     ("POST", "api/v1/approvals/<int:pk>/<action:action>=suspend"): lambda f: {"reason": "A finding came in"},
-    ("POST", "api/v1/models/<str:org>/<str:name>/channels/<slug:channel>/moves"): lambda f: {
-        "commit_sha": SHA_A, "reason": "Another time"},
     ("POST", "api/v1/checklist-templates"): lambda f: {"yaml": f["yaml"], "note": "Another item"},
     ("POST", "api/v1/waivers"): lambda f: {
         "model_id": MODEL_ID, "commit_sha": SHA_A, "rule": f["rule"], "reason": "For a trial of a week", "days": 7},
@@ -192,7 +179,7 @@ def extras(world: World) -> dict[str, str]:
         for rule in policy.document.rules
         if rule.waivable
     ]
-    source = templates.shown_version(world.team).source.replace("Name of the model", "Name, as it is loaded")
+    source = templates.shown_version(world.team).source.replace("Name of the model", "Name at loading")
     return {"rule": rules[0], "yaml": source}
 
 

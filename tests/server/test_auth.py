@@ -158,7 +158,7 @@ def test_an_address_that_guesses_waits_and_tokens_known_here_do_not(tmp_path: Pa
         assert await status("good-but-new") == 429
         assert await status("good-but-new", "192.0.2.2") == 200
         assert await status("good-but-new") == 200
-        still.now += 1.1
+        still.now += 0.9
         assert [await status(f"later{n}") for n in range(2)] == [401, 429]
 
     asyncio.run(story())
