@@ -18,9 +18,10 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from registry import audit
+from registry import attempts, audit
 from registry.actors import Actor
-from registry.exceptions import DomainError, NotAllowed
+from registry.api.authentication import TokensThrottled
+from registry.exceptions import DomainError, NotAllowed, TooManyAttempts
 from registry.words import english, gettext
 
 logger = logging.getLogger(__name__)
@@ -35,11 +36,23 @@ def body(code: str, message: str, details: Any = None) -> dict[str, Any]:
 
 
 def note_refusal(error: DomainError, actor: Actor | None) -> None:
-    """Denied attempts are kept: who tried what."""
-    if isinstance(error, NotAllowed) and actor is not None:
+    """Denied attempts are kept: who tried what. Of one person so many in a while, then the fact that there are more."""
+    if not isinstance(error, NotAllowed | TooManyAttempts) or actor is None:
+        return
+    limit = attempts.REFUSALS_OF_USER
+    count = attempts.note(limit, str(actor.user.pk))
+    if count <= limit.failures:
         audit.record_access(
             actor=actor, verb="access.denied", action=english(error.message)[:300], code=error.code
         )
+    elif count == limit.failures + 1:
+        audit.record_access(actor=actor, verb="access.denied_often", refusals=limit.failures)
+
+
+def _retry_after(error: DomainError) -> dict[str, str] | None:
+    if isinstance(error, TooManyAttempts):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {"Retry-After": "5"} if error.status == 503 else None
 
 
 def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -49,8 +62,9 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
     if isinstance(error, DomainError):
         actor = getattr(request, "auth", None)
         note_refusal(error, actor if isinstance(actor, Actor) else None)
-        headers = {"Retry-After": "5"} if error.status == 503 else None
-        return Response(body(error.code, error.message, error.details), status=error.status, headers=headers)
+        return Response(
+            body(error.code, error.message, error.details), status=error.status, headers=_retry_after(error)
+        )
     if isinstance(error, Http404):
         return Response(body("not_found", gettext("There is nothing at this address.")), status=404)
     if isinstance(error, drf.ValidationError):
@@ -65,6 +79,8 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
             status = 401
         else:
             status = error.status_code
+        if isinstance(error, TokensThrottled):
+            headers["Retry-After"] = str(error.retry_after_s)
         message = str(error.detail) if isinstance(error.detail, str) else gettext("The request was refused.")
         if isinstance(error, drf.NotAuthenticated):
             message = gettext("Send a token as `Authorization: Bearer <token>`, or sign in.")
@@ -98,4 +114,7 @@ class DomainErrorMiddleware:
         actor = getattr(request, "actor", None)
         note_refusal(error, actor if isinstance(actor, Actor) else None)
         template = {403: "403.html", 404: "404.html"}.get(error.status, "400.html")
-        return render(request, template, {"reason": error.message}, status=error.status)
+        answer = render(request, template, {"reason": error.message}, status=error.status)
+        for name, value in (_retry_after(error) or {}).items():
+            answer[name] = value
+        return answer

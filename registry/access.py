@@ -17,7 +17,7 @@ from rest_framework.permissions import BasePermission
 from registry.actors import Actor
 from registry.enums import Scope
 from registry.exceptions import NotAllowed
-from registry.words import gettext
+from registry.words import either, gettext
 
 if TYPE_CHECKING:  # DRF's views import their permissions: at run time that would be a circle
     from rest_framework.request import Request
@@ -36,10 +36,18 @@ class Who(Enum):
 
 @dataclass(frozen=True)
 class Rule:
-    """`scope` is what a token needs; a session needs none."""
+    """`scopes`: a token needs one of them; a session needs none."""
 
     who: Who
-    scope: Scope = Scope.READ
+    scopes: tuple[Scope, ...] = (Scope.READ,)
+
+    @property
+    def needed(self) -> str:
+        """The scopes as a sentence names them."""
+        return either(f"`{scope}`" for scope in self.scopes)
+
+    def _is_open_to(self, actor: Actor) -> bool:
+        return any(actor.has_scope(scope) for scope in self.scopes)
 
     def refusal(self, actor: Actor | None, user: Any) -> str | None:
         """None when the door is open, else the sentence that says why it is not."""
@@ -55,17 +63,17 @@ class Rule:
                 else gettext("Only staff accounts open the administration.")
             )
         if self.who is Who.SERVICE:
-            if actor is None or not actor.user.is_service_account or not actor.has_scope(self.scope):
+            if actor is None or not actor.user.is_service_account or not self._is_open_to(actor):
                 return gettext(
-                    "Only a service account with the scope `%(scope)s` may do this.", scope=self.scope
+                    "Only a service account with the scope %(scope)s may do this.", scope=self.needed
                 )
             return None
         if self.who is Who.MEMBER and (actor is None or actor.team is None):
             return gettext("You are not a member of any team yet. Ask an admin to add you to one.")
-        if actor is not None and not actor.has_scope(self.scope):
+        if actor is not None and not self._is_open_to(actor):
             return gettext(
-                "This token lacks the scope `%(scope)s`. Create one that has it under Tokens.",
-                scope=self.scope,
+                "This token lacks the scope %(scope)s. Create one that has it under Tokens.",
+                scope=self.needed,
             )
         return None
 
@@ -76,11 +84,15 @@ ANYONE = Rule(Who.ANYONE)
 SIGNED_IN = Rule(Who.SIGNED_IN)
 MEMBER = Rule(Who.MEMBER)
 STAFF = Rule(Who.STAFF)
-SERVICE = Rule(Who.SERVICE, Scope.SERVE)
+SERVICE = Rule(Who.SERVICE, (Scope.SERVE,))
 
 
-def member(scope: Scope) -> Rule:
-    return Rule(Who.MEMBER, scope)
+def member(*scopes: Scope) -> Rule:
+    return Rule(Who.MEMBER, scopes)
+
+
+def signed_in(*scopes: Scope) -> Rule:
+    return Rule(Who.SIGNED_IN, scopes)
 
 
 def rules(**verbs: Rule) -> Access:

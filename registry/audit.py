@@ -95,12 +95,29 @@ SENTENCES: dict[str, str] = {
     "membership.removed": _("{actor} removed {member} as {role}"),
     "token.created": _("{actor} created the token {name}"),
     "token.revoked": _("{actor} revoked the token {name}"),
+    "token.scopes_changed": _("An upgrade gave the token {name} the scopes {scopes}"),
+    "user.password_changed": _("{actor} changed their own password"),
     "user.changed": _("{actor} changed the account {member}"),
     "waiver.ended": _("{actor} ended the waiver of {rule} for {model_id}@{sha}"),
     "waiver.expired": _("The waiver of {rule} for {model_id}@{sha} expired"),
     "waiver.granted": _("{actor} waived {rule} for {model_id}@{sha} until {until}: {reason}"),
     # second chain
     "access.denied": _("{actor} was refused: {action}"),
+    "access.denied_often": _(
+        "{actor} was refused more than {refusals} times in five minutes; further refusals were not kept"
+    ),
+    "access.tokens_refused": _(
+        "Unknown tokens from an address were refused for a while, after {failures} of them"
+    ),
+    "access.secret_guessed": _(
+        "Somebody sent {failures} wrong secrets for the token {public_id}; more are refused for a while"
+    ),
+    "access.limits_often": _(
+        "More than {events} limits were reached in five minutes; further ones were not kept"
+    ),
+    "session.password_refused": _(
+        "{actor} gave a wrong current password {failures} times; none is tried for a while"
+    ),
     "session.signed_in": _("{actor} signed in"),
     "session.sign_in_failed": _("A sign-in failed"),
     "session.locked_out": _("Sign-ins from an address were refused for a while, after too many failures"),

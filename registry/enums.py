@@ -40,12 +40,17 @@ class Role(models.TextChoices):
 class Scope(models.TextChoices):
     """What a token may do, at most: a token acts with its owner's roles cut down to its scopes."""
 
-    READ = "read", _("Read models, approvals and runs")
+    READ = "read", _("Read models, approvals, reviews, runs and the audit log; no contents of files")
+    ARTIFACTS = "artifacts", _("Download files of approved models, and read their code files")
     INFER = "infer", _("Call the inference endpoint")
-    SUBMIT = "submit", _("Submit models, run benchmarks and evaluations")
-    REVIEW = "review", _("Answer and decide reviews")
-    RELEASE = "release", _("Move and roll back channels")
-    SERVE = "serve", _("Serve models (inference servers only)")
+    SUBMIT = "submit", _("Submit models, comment, add golden sets, start and cancel runs")
+    REVIEW = "review", _("Answer and decide reviews, audit code, waive violations")
+    RELEASE = "release", _("Move and roll back channels; suspend, resume and deprecate approvals")
+    ADMIN = (
+        "admin",
+        _("Change policies and checklist templates, revoke and retire approvals, make and revoke tokens"),
+    )
+    SERVE = "serve", _("Serve models to every team (inference servers only)")
 
 
 class ApprovalStatus(models.TextChoices):

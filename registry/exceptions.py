@@ -49,6 +49,17 @@ class Conflict(DomainError):
     code = "conflict"
 
 
+class TooManyAttempts(DomainError):
+    """Tried too often; nothing is looked at again for `retry_after_s` seconds."""
+
+    status = 429
+    code = "throttled"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
 class HubError(DomainError):
     """The Hub refused, lied or could not be reached."""
 

@@ -6,13 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.contrib.auth.forms import SetPasswordForm
 from django.db.models import QuerySet
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from registry import history
 from registry.enums import Scope
 from registry.exceptions import InvalidInput
 from registry.models import Approval
+from registry.services import passwords
 from registry.words import gettext
 
 
@@ -83,17 +86,40 @@ class ReasonForm(forms.Form):
 SCOPES = [scope for scope in Scope if scope != Scope.SERVE]
 
 
+def _scope_choices() -> list[tuple[str, str]]:
+    """Each scope by its name, which refusals and documents use, and in the reader's words."""
+    return [(scope.value, format_html("<code>{}</code> {}", scope.value, scope.label)) for scope in SCOPES]
+
+
 class TokenForm(forms.Form):
     name = forms.CharField(
         max_length=80, label=_("Name"), help_text=_("Where it will be used, for example “nightly batch”.")
     )
     scopes = forms.MultipleChoiceField(
-        choices=[(scope.value, scope.label) for scope in SCOPES],
+        choices=_scope_choices,
         widget=forms.CheckboxSelectMultiple,
         label=_("It may"),
         error_messages={"required": _("Tick at least one thing that it may do.")},
     )
     days = forms.IntegerField(min_value=1, max_value=366, initial=90, label=_("Expires after (days)"))
+
+
+class PasswordForm(SetPasswordForm):  # type: ignore[type-arg]
+    """Django's form for a new password, behind the current one."""
+
+    current = forms.CharField(
+        label=_("Current password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    field_order = ("current", "new_password1", "new_password2")
+
+    def clean_current(self) -> str:
+        """Raises TooManyAttempts, which is no matter of the form."""
+        given: str = self.cleaned_data["current"]
+        if not passwords.is_current(user=self.user, given=given):
+            raise forms.ValidationError(_("That is not your current password."))
+        return given
 
 
 class AuditFilterForm(forms.Form):

@@ -29,7 +29,7 @@ from registry.actors import Actor
 from registry.enums import OPEN_JOB_STATES, JobKind, JobState
 from registry.exceptions import DomainError, JobCancelled, JobFailed, LeaseLost
 from registry.machines import JOB
-from registry.models import Job, Revision, Team
+from registry.models import Job, Membership, Revision, Team
 from registry.signals import job_finished, job_started
 
 logger = logging.getLogger(__name__)
@@ -258,6 +258,9 @@ def run(job_id: int) -> str:
     running = _claimed(job_id)
     if running is None:
         return "not-mine"
+    if gone := _requester_gone(running.job):
+        _give_up(running, "fail", "requester_left", gone)
+        return "requester_left"
     heart = threading.Thread(target=_heart, args=(running,), name=f"job-{job_id}-heart", daemon=True)
     heart.start()
     try:
@@ -286,6 +289,21 @@ def run(job_id: int) -> str:
     finally:
         running.stop.set()
         heart.join(timeout=5)
+
+
+def _requester_gone(job: Job) -> str:
+    """Why a job is not begun any more although it was asked for, or nothing.
+
+    What a job does belongs to the team, so a person who changes roles in it leaves the job as it is; one who may not even
+    see the team now has nothing done in it.
+    """
+    person = job.requested_by
+    if person.is_active and Membership.objects.filter(user=person, team=job.team_id).exists():
+        return ""
+    return (
+        f"{person.display_name}, who asked for it, has left the team {job.team.name} or Assay, so it was not begun. "
+        "Somebody of the team can ask for it anew."
+    )
 
 
 def _claimed(job_id: int) -> Running | None:

@@ -15,6 +15,7 @@ urlpatterns: list[Any] = [
     path("audit/", account.audit_list, name="audit_list"),
     path("tokens/", account.token_list, name="token_list"),
     path("tokens/<int:pk>/revoke/", account.token_revoke, name="token_revoke"),
+    path("password/", account.password, name="password"),
     path("teams/switch/", account.team_switch, name="team_switch"),
     path("login/", account.LoginView.as_view(), name="login"),
     path("logout/", account.LogoutView.as_view(), name="logout"),

@@ -93,8 +93,10 @@ def _token(history: list[Told]) -> Said:
     created = first(history, "token.created")
     assert created is not None
     revoked = last(history, "token.revoked")
+    scoped = last(history, "token.scopes_changed") or created
     return {
-        **taken(created, public_id="public_id", owner="owner", scopes="scopes"),
+        **taken(created, public_id="public_id", owner="owner"),
+        **taken(scoped, scopes="scopes"),
         "end": (when(created.data.get("expires_at")), created),
         "revocation": (revoked is not None, revoked or created),
     }

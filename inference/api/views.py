@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from inference.models import GoldenSet
 from inference.services.golden_sets import MAX_BYTES, create_golden_set
 from inference.services.measurements import request_benchmark, request_evaluation
-from registry import queries
+from registry import permissions, queries
 from registry.access import MEMBER, member, rules
 from registry.api.serializers import JobSerializer
 from registry.api.views import actor_in, id_of, paged, valid
@@ -54,13 +54,15 @@ class GoldenSetListView(APIView):
         summary="Add a golden set",
     )
     def post(self, request: Request) -> Response:
+        actor = actor_in(request)
+        permissions.check(actor, permissions.Action.ADD_GOLDEN_SET)
         data = valid(GoldenSetInput(data=request.data))
         if data["file"].size > MAX_BYTES:
             raise InvalidInput(
                 "A golden set has at most 5 MB. Split it, or keep the telling examples.", code="too_large"
             )
         golden_set = create_golden_set(
-            actor=actor_in(request), model_id=data["model_id"], name=data["name"], data=data["file"].read()
+            actor=actor, model_id=data["model_id"], name=data["name"], data=data["file"].read()
         )
         return Response(GoldenSetSerializer(golden_set).data, status=201)
 
@@ -87,10 +89,11 @@ class EvaluationView(APIView):
     )
     def post(self, request: Request, org: str, name: str, commit_sha: str) -> Response:
         actor = actor_in(request)
-        data = valid(EvaluationInput(data=request.data))
         revision = queries.get_or_404(
             queries.revisions_of(actor), model__model_id=id_of(org, name), commit_sha=commit_sha
         )
+        permissions.check(actor, permissions.Action.RUN_MEASUREMENT)
+        data = valid(EvaluationInput(data=request.data))
         golden_set = queries.get_or_404(GoldenSet.objects.filter(team=actor.in_team), pk=data["golden_set"])
         job = request_evaluation(actor=actor, revision=revision, golden_set=golden_set)
         return Response(JobSerializer(job).data, status=202)

@@ -21,6 +21,7 @@ from inference.engine.errors import describe_error
 from inference.server.background import start_background, stop_background
 from inference.server.body import ClientGone
 from inference.server.errors import ApiError
+from inference.server.hosts import Hosts
 from inference.server.loading import BackendLoader
 from inference.server.openapi import document
 from inference.server.predict import predict
@@ -73,14 +74,14 @@ def create_app(settings: ServerSettings, load_backend: BackendLoader, *, port: i
     )
     # A redirect for a slash would be an answer without our shape, and would send the body to be resent.
     app.router.redirect_slashes = False
-    return RequestLine(app)
+    return RequestLine(app, Hosts(settings.hosts))
 
 
 class RequestLine:
-    """Gives each request an id, and writes its one log line."""
+    """Gives each request an id, refuses foreign host names, and writes the one log line."""
 
-    def __init__(self, app: Starlette) -> None:
-        self.app = app
+    def __init__(self, app: Starlette, hosts: Hosts) -> None:
+        self.app, self._hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -100,7 +101,11 @@ class RequestLine:
 
         started = time.monotonic()
         try:
-            await self.app(scope, receive, send_with_id)
+            if self._hosts.knows(_header(scope, b"host")):
+                await self.app(scope, receive, send_with_id)
+            else:
+                fields["code"] = "unknown_host"
+                await _unknown_host(scope)(scope, receive, send_with_id)
         except Exception:
             # Starlette has answered with `_unexpected` and raises once more for the server's log; ours has
             # it all.
@@ -111,6 +116,9 @@ class RequestLine:
     @staticmethod
     def _write(scope: Scope, request_id: str, status: int, spent_s: float, fields: dict[str, Any]) -> None:
         if scope["path"] in _QUIET and status == 200:
+            return
+        if "app" not in scope:  # refused before there was anything to measure
+            logger.info("request", extra={"request_id": request_id, "status": status, **fields})
             return
         metrics = scope["app"].state.server.metrics
         protocol = protocol_of(scope["path"])
@@ -129,13 +137,22 @@ class RequestLine:
         logger.log(logging.ERROR if status >= 500 and status != 503 else logging.INFO, "request", extra=line)
 
 
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
+
+
 def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(given):
-                return str(given)
-    return uuid.uuid4().hex
+    given = _header(scope, b"x-request-id")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _unknown_host(scope: Scope) -> Response:
+    exc = ApiError(
+        400,
+        "unknown_host",
+        "This server does not answer by that host name. Its operator lists names in ASSAY_SERVER_HOSTS.",
+    )
+    return json_response(shape(scope["path"], exc), status=exc.status)
 
 
 async def _api_error(request: Request, exc: Exception) -> Response:

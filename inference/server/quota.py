@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -28,6 +29,53 @@ class Bucket:
 
     def take(self, units: float) -> None:
         self._level -= units
+
+
+class Guesses:
+    """How many tokens that turn out to be none one address may have checked: 30 at once, then one a second.
+
+    Only tokens that this process does not know as good wait: what was good a moment ago is asked about as ever, so a program
+    that guesses (or has an expired token) locks out nobody who is already here. Counted by process; the registry counts, too.
+    """
+
+    RATE, BURST = 1.0, 30.0
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._addresses: OrderedDict[str, Bucket] = OrderedDict()
+
+    def check(self, address: str) -> None:
+        """Raises ApiError 429 with Retry-After."""
+        bucket = self._addresses.get(network_of(address))
+        if bucket is not None and (wait := bucket.wait_s(self._clock())):
+            raise ApiError(
+                429,
+                "too_many_attempts",
+                "Too many tokens from your address were not valid. Check the one that you send; good tokens seen here before "
+                "are not affected.",
+                retry_after_s=max(1, math.ceil(wait)),
+            )
+
+    def note(self, address: str) -> None:
+        """Count one token that was none."""
+        key, now = network_of(address), self._clock()
+        bucket = self._addresses.setdefault(key, Bucket(self.RATE, self.BURST, now))
+        bucket.wait_s(now)
+        bucket.take(1)
+        self._addresses.move_to_end(key)
+        if len(self._addresses) > _MAX_CALLERS:
+            self._addresses.popitem(last=False)
+
+
+def network_of(address: str) -> str:
+    """One IPv6 customer has 2**64 addresses, so these count as one."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
 
 
 class Quotas:

@@ -184,8 +184,9 @@ async def visiting(request: Request) -> AsyncIterator[Visit]:
 
 
 async def caller(request: Request, state: ServerState) -> Grant:
-    """The caller's grant. Raises ApiError 401, 403 (no scope infer), 503."""
-    grant = await state.tokens.grant(request.headers.get("authorization"))
+    """The caller's grant. Raises ApiError 401, 403 (no scope infer), 429, 503."""
+    address = request.client.host if request.client else ""
+    grant = await state.tokens.grant(request.headers.get("authorization"), address)
     note(request, team=grant.team, token_id=grant.token_id)
     if "infer" not in grant.scopes:
         raise ApiError(403, "missing_scope", "Your token lacks the scope infer.", details={"scope": "infer"})

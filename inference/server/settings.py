@@ -54,6 +54,8 @@ class ServerSettings:
     drain_delay_s: float = 1.0
     drain_timeout_s: float = 30.0
     log_key: str = field(default="", repr=False)
+    # Host names with a dot by which clients reach this server; addresses and names without a dot need no entry.
+    hosts: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 
@@ -97,6 +99,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> ServerSettings
         protected_channels=tuple(
             environment.get("ASSAY_SERVER_PROTECTED_CHANNELS", "production").replace(",", " ").split()
         ),
+        hosts=tuple(environment.get("ASSAY_SERVER_HOSTS", "").replace(",", " ").split()),
         precision=_precision(environment.get("ASSAY_SERVER_PRECISION", "")),
         limits=Limits(**limits),
         **values,

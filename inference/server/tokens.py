@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from inference.server.errors import ApiError, ControlRefused, ControlUnavailable
 from inference.server.files import read_json, write_json
+from inference.server.quota import Guesses
 from inference.server.threads import in_thread
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,16 @@ class TokenCache:
     An answer is used for FRESH_S; when the control plane is away an active one for STALE_S in all.
     """
 
-    def __init__(self, control: Introspector, store: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        control: Introspector,
+        store: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        guesses: Guesses | None = None,
+    ) -> None:
         self._control = control
+        self._guesses = guesses or Guesses()
         self._store = store
         self._clock = clock
         self._entries: OrderedDict[str, Grant] = OrderedDict()
@@ -60,14 +69,22 @@ class TokenCache:
         self._unsaved = False
         self._restore()
 
-    async def grant(self, authorization: str | None) -> Grant:
-        """The grant behind an Authorization header. Raises ApiError 401 (missing, unknown, inactive), 503."""
+    async def grant(self, authorization: str | None, address: str = "") -> Grant:
+        """The grant behind an Authorization header.
+
+        Raises ApiError 401 (missing, unknown, inactive), 429 (too many of these from this address), 503.
+        """
         token = _bearer(authorization)
         digest = hashlib.sha256(token.encode()).hexdigest()
         known = self._entries.get(digest)
         if known is None or not self._within(known, FRESH_S if known.active else REFUSED_FRESH_S):
+            was_good = known is not None and known.active
+            if not was_good:
+                self._guesses.check(address)
             try:
                 known = await self._ask(digest, token)
+                if not known.active and not was_good:
+                    self._guesses.note(address)
             except ControlUnavailable:
                 if known is None or not known.active or not self._within(known, STALE_S):
                     raise ApiError(

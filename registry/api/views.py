@@ -19,8 +19,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from registry import audit, consumption, history, jobs, lock, permissions, queries, signing
-from registry.access import MEMBER, SERVICE, SIGNED_IN, member, rules
+from registry import audit, consumption, guesses, history, jobs, lock, permissions, queries, signing
+from registry.access import MEMBER, SERVICE, SIGNED_IN, member, rules, signed_in
 from registry.actors import Actor
 from registry.api import serializers as s
 from registry.api.pagination import Pages
@@ -321,7 +321,7 @@ class ChannelRollbackView(APIView):
 
 
 class ApprovalActionView(APIView):
-    access = rules(post=member(Scope.RELEASE))
+    access = rules(post=member(Scope.RELEASE, Scope.ADMIN))
 
     @extend_schema(
         request=s.ReasonInput,
@@ -331,6 +331,7 @@ class ApprovalActionView(APIView):
     def post(self, request: Request, pk: int, action: str) -> Response:
         actor = actor_in(request)
         approval = queries.get_or_404(queries.approvals_of(actor), pk=pk)
+        approvals.check_change(actor, action)
         data = valid(s.ReasonInput(data=request.data))
         changed = approvals.change_approval(
             actor=actor, approval=approval, action=action, reason=data["reason"]
@@ -381,7 +382,7 @@ class AuditView(APIView):
 
 
 class TokenListView(APIView):
-    access = rules(get=SIGNED_IN, post=SIGNED_IN)
+    access = rules(get=SIGNED_IN, post=signed_in(Scope.ADMIN))
 
     @extend_schema(responses=s.TokenSerializer(many=True), summary="My tokens (never their secrets)")
     def get(self, request: Request) -> Response:
@@ -398,7 +399,7 @@ class TokenListView(APIView):
 
 
 class TokenView(APIView):
-    access = rules(delete=SIGNED_IN)
+    access = rules(delete=signed_in(Scope.ADMIN))
 
     @extend_schema(responses={204: None}, summary="Revoke one of my tokens")
     def delete(self, request: Request, pk: int) -> Response:
@@ -413,7 +414,10 @@ class IntrospectView(APIView):
         request=s.IntrospectInput, responses=s.IntrospectAnswer, summary="Is this token good, and for what?"
     )
     def post(self, request: Request) -> Response:
-        actor = tokens.actor_of_token(valid(s.IntrospectInput(data=request.data))["token"])
+        text = valid(s.IntrospectInput(data=request.data))["token"]
+        actor = tokens.actor_of_token(text)
+        if actor is None:
+            guesses.note_introspected(text)
         if actor is None or actor.team is None:
             return Response(
                 {"active": False, "reason": "The token is unknown, expired, revoked, or its owner has left."}

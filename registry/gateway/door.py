@@ -18,10 +18,11 @@ from django.views.decorators.csrf import csrf_exempt
 from registry.access import ANYONE, access
 from registry.actors import Actor
 from registry.enums import Scope
-from registry.exceptions import DomainError
+from registry.exceptions import DomainError, TooManyAttempts
 from registry.gateway.answers import REPO, REVISION, Refused
+from registry.guesses import admit
 from registry.models import Team
-from registry.services.tokens import actor_of_token
+from registry.sign_in import client_address
 from registry.words import english
 
 P = ParamSpec("P")
@@ -29,9 +30,17 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def token_actor(request: HttpRequest) -> Actor:
-    """Who sends this token. Raises Refused with 401."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    actor = actor_of_token(token.strip()) if scheme.lower() == "bearer" else None
+    """Who sends this token. Raises Refused with 401, or 429 after too many that were not valid."""
+    header = request.headers.get("Authorization", "")
+    scheme, _, token = header.partition(" ")
+    actor = None
+    if header:  # clients also ask without one, before they know that they need it: that guesses nothing
+        try:
+            actor = admit(token.strip() if scheme.lower() == "bearer" else "", client_address(request))
+        except TooManyAttempts as refusal:
+            raise Refused(
+                429, "", refusal.message, headers={"Retry-After": str(refusal.retry_after_s)}
+            ) from refusal
     if actor is None:
         raise Refused(
             401,
@@ -43,9 +52,10 @@ def token_actor(request: HttpRequest) -> Actor:
     return actor
 
 
-def caller(request: HttpRequest) -> Actor:
+def caller(request: HttpRequest, scope: Scope = Scope.READ) -> Actor:
     """The actor in the team it reads for. Raises Refused with 401 or 403.
 
+    `scope` is `read` for what is told of a model, `artifacts` for its bytes.
     A service account with the scope `serve` serves every team and names the one it means by `?team=slug`.
     """
     actor = token_actor(request)
@@ -54,8 +64,8 @@ def caller(request: HttpRequest) -> Actor:
         if team is None:
             raise Refused(404, REVISION, "Name the team that is served: ?team=<its short name>.")
         return replace(actor, team=team)
-    if not actor.has_scope(Scope.READ):
-        raise Refused(403, "", "This token lacks the scope `read`. Create one that has it under Tokens.")
+    if not actor.has_scope(scope):
+        raise Refused(403, "", f"This token lacks the scope `{scope}`. Create one that has it under Tokens.")
     if actor.team is None:
         raise Refused(403, "", "This token belongs to no team, so there is nothing that it may read.")
     return actor

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 
 from registry import store
 from registry.actors import Actor
+from registry.enums import Scope
 from registry.exceptions import IntegrityFailure
 from registry.gateway import consumers
 from registry.gateway.answers import ENTRY, Refused, attachment, guarded, notice
@@ -30,7 +31,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 @hub_view("get")
 def resolve_file(request: HttpRequest, org: str, name: str, revision: str, path: str) -> HttpResponseBase:
     """HEAD and GET of one file. Whatever is no listed file, tricks with the path included, gets one and the same answer."""
-    actor = caller(request)
+    actor = caller(request, Scope.ARTIFACTS)
     given, file = _asked_for(actor, f"{org}/{name}", revision, path)
     if file is None:
         raise Refused(

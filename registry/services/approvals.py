@@ -115,22 +115,27 @@ def grant_approval(
     return approval
 
 
+def check_change(actor: Actor, action: str) -> None:
+    """Raises NotAllowed: taking back for good is the admins' act, and a reviewer may suspend, not resume."""
+    check(actor, Action.REVOKE_APPROVAL if action in ("revoke", "retire") else Action.SUSPEND_APPROVAL)
+    if action == "resume" and not actor.has_role(Role.ADMIN, Role.RELEASE_MANAGER):
+        raise NotAllowed(
+            "To resume an approval you need the role admin or release manager.", code="role_missing"
+        )
+
+
 @transaction.atomic
 def change_approval(*, actor: Actor, approval: Approval, action: str, reason: str) -> Approval:
     """suspend, resume, deprecate, retire or revoke. Resuming needs somebody else than who suspended.
 
     Raises NotAllowed, InvalidInput (reason), Conflict (the machine has no such move).
     """
-    check(actor, Action.REVOKE_APPROVAL if action in ("revoke", "retire") else Action.SUSPEND_APPROVAL)
+    check_change(actor, action)
     text = check_reason(reason)
     locked = Approval.objects.select_for_update().select_related("revision", "model").get(pk=approval.pk)
     target = APPROVAL.target(locked.status, action)
     if action == "resume" and locked.status_by_id == actor.user.pk:
         raise NotAllowed(gettext("You suspended it, so somebody else must resume it."), code="four_eyes")
-    if action == "resume" and not actor.has_role(Role.ADMIN, Role.RELEASE_MANAGER):
-        raise NotAllowed(
-            gettext("To resume an approval you need the role admin or release manager."), code="role_missing"
-        )
     locked.status, locked.status_reason = target, text
     locked.status_at, locked.status_by = timezone.now(), actor.user
     locked.save(update_fields=["status", "status_reason", "status_at", "status_by"])

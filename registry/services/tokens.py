@@ -15,7 +15,7 @@ from django.utils import timezone
 from registry import audit
 from registry.actors import Actor
 from registry.enums import Scope
-from registry.exceptions import InvalidInput, NotAllowed, NotFound
+from registry.exceptions import InvalidInput, NotAllowed, NotFound, TooManyAttempts
 from registry.hot_path import find_token
 from registry.models import ApiToken, Team, User
 from registry.words import gettext
@@ -23,6 +23,7 @@ from registry.words import gettext
 _TOKEN = re.compile(r"assay_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 MAX_DAYS = 366
 LAST_USED_EVERY = timedelta(minutes=1)
+MOST_AN_HOUR = 50
 
 
 @transaction.atomic
@@ -38,7 +39,7 @@ def create_token(
     """Returns (row, the token itself): the only time anybody sees it.
 
     Raises InvalidInput for an empty name, unknown scopes or a life outside 1-366 days, NotAllowed for a token wider than
-    the one that asks.
+    the one that asks, TooManyAttempts for a person's 51st in an hour.
     """
     wanted = sorted(set(scopes))
     unknown = [scope for scope in wanted if scope not in Scope.values]
@@ -68,6 +69,7 @@ def create_token(
         raise NotAllowed(
             gettext("A token cannot make another one that may do more than itself."), code="scope_missing"
         )
+    _check_pace(owner)
     public_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         public_id=public_id,
@@ -85,6 +87,20 @@ def create_token(
     return token, f"assay_{public_id}_{secret}"
 
 
+def _check_pace(owner: User) -> None:
+    """Raises TooManyAttempts. The rows themselves are the count: a few in parallel may slip by."""
+    hour = timedelta(hours=1)
+    made = ApiToken.objects.filter(user=owner, created_at__gt=timezone.now() - hour)
+    if made.count() >= MOST_AN_HOUR:
+        oldest = made.order_by("created_at").values_list("created_at", flat=True)[0]
+        wait = max(1, int((oldest + hour - timezone.now()).total_seconds()) + 1)
+        raise TooManyAttempts(
+            f"{MOST_AN_HOUR} tokens were made in the last hour, so no other is made for {wait // 60 + 1} minutes. "
+            "Keep one token for each program, and use it again.",
+            retry_after_s=wait,
+        )
+
+
 @transaction.atomic
 def revoke_token(*, actor: Actor, token_pk: int) -> ApiToken:
     """Ends one of the actor's own tokens. Raises NotFound for anybody else's."""
@@ -96,6 +112,12 @@ def revoke_token(*, actor: Actor, token_pk: int) -> ApiToken:
         token.save(update_fields=["revoked_at"])
         audit.record(actor=actor, team=token.team, verb="token.revoked", subject=token, name=token.name)
     return token
+
+
+def public_id_of(text: str) -> str:
+    """The public part of what has the form of a token, else nothing."""
+    match = _TOKEN.fullmatch(text)
+    return match[1] if match else ""
 
 
 def actor_of_token(text: str) -> Actor | None:

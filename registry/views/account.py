@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.views import LoginView as DjangoLoginView
 from django.contrib.auth.views import LogoutView as DjangoLogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from registry import audit, checkpoints, queries, verification
 from registry.access import ANYONE, MEMBER, SIGNED_IN, access, actor_of, rules
 from registry.exceptions import NotFound
-from registry.forms import AuditFilterForm, TokenForm
+from registry.forms import AuditFilterForm, PasswordForm, TokenForm
 from registry.models import ApiToken
+from registry.services.passwords import change_password, check_can_change
 from registry.services.tokens import create_token, revoke_token
 from registry.views.pages import go_back, page_of, try_on_form
 from registry.words import gettext
@@ -88,6 +91,23 @@ def token_list(request: HttpRequest) -> HttpResponse:
     tokens = ApiToken.objects.filter(user=actor.user).order_by("-pk")
     context = {"tokens": tokens, "form": form, "new_token": new_token}
     return render(request, "registry/token_list.html", context, status=status)
+
+
+@access(get=SIGNED_IN, post=SIGNED_IN)
+@sensitive_post_parameters()
+def password(request: HttpRequest) -> HttpResponse:
+    """One's own password. The session that asks stays; all others of this person end."""
+    actor = actor_of(request)
+    check_can_change(actor)
+    form, status = PasswordForm(actor.user, request.POST or None), 200
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            change_password(actor=actor, new=form.cleaned_data["new_password1"])
+            update_session_auth_hash(request, actor.user)
+            messages.success(request, _("Your password is changed. Every other session of yours has ended."))
+            return redirect("home")
+    return render(request, "registry/password.html", {"form": form}, status=status)
 
 
 @access(post=SIGNED_IN)

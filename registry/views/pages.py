@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.paginator import Page, Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -37,6 +37,7 @@ def try_on_form(form: forms.Form, act: Callable[[], Any]) -> tuple[Any, int]:
 def go_back(request: HttpRequest, fallback: str, *args: Any) -> HttpResponse:
     """Redirects to the local address in `next`, else to the named page."""
     target = request.POST.get("next", "")
-    if target and url_has_allowed_host_and_scheme(target, allowed_hosts=None):
-        return redirect(target)
+    # A path only: `redirect` would take a bare word for the name of a page, and fail on one that is none.
+    if target.startswith("/") and url_has_allowed_host_and_scheme(target, allowed_hosts=None):
+        return HttpResponseRedirect(target)
     return redirect(fallback, *args)

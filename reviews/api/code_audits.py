@@ -17,6 +17,7 @@ from registry.api.views import actor_in, valid
 from registry.enums import Scope
 from registry.exceptions import NotFound
 from registry.models import Revision
+from registry.permissions import Action, check
 from reviews.code_audits import blocking, judging, sources
 from reviews.code_audits.states import Judged, judged_files, living_waiver
 from reviews.enums import FileMark
@@ -165,7 +166,7 @@ class CodeAuditView(APIView):
 
 
 class CodeSourceView(APIView):
-    access = rules(get=MEMBER)
+    access = rules(get=member(Scope.ARTIFACTS))
 
     @extend_schema(responses={200: CodeSourceAnswer, 404: ErrorAnswer}, summary="The text of one code file")
     def get(self, request: Request, org: str, name: str, commit_sha: str, sha256: str) -> Response:
@@ -194,8 +195,10 @@ class CodeVerdictsView(APIView):
     )
     def post(self, request: Request, org: str, name: str, commit_sha: str) -> Response:
         revision = _revision(request, org, name, commit_sha)
+        actor = actor_in(request)
+        judging.check_judge(actor, revision)
         given = valid(VerdictInput(data=request.data))
-        judging.judge_file(actor=actor_in(request), revision=revision, **given)
+        judging.judge_file(actor=actor, revision=revision, **given)
         return _answer(revision, 201)
 
 
@@ -209,8 +212,10 @@ class CodeWaiverView(APIView):
     )
     def post(self, request: Request, org: str, name: str, commit_sha: str) -> Response:
         revision = _revision(request, org, name, commit_sha)
+        actor = actor_in(request)
+        check(actor, Action.WAIVE_CODE_AUDIT)
         given = valid(WaiverInput(data=request.data))
-        judging.waive_audit(actor=actor_in(request), revision=revision, **given)
+        judging.waive_audit(actor=actor, revision=revision, **given)
         return _answer(revision, 201)
 
     @extend_schema(
@@ -220,6 +225,8 @@ class CodeWaiverView(APIView):
     )
     def delete(self, request: Request, org: str, name: str, commit_sha: str) -> Response:
         revision = _revision(request, org, name, commit_sha)
+        actor = actor_in(request)
+        check(actor, Action.WAIVE_CODE_AUDIT)
         reason = valid(WaiverEndInput(data=request.data))["reason"]
-        judging.end_waiver(actor=actor_in(request), revision=revision, reason=reason)
+        judging.end_waiver(actor=actor, revision=revision, reason=reason)
         return _answer(revision)

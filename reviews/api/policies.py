@@ -20,6 +20,7 @@ from registry.api.serializers import ErrorAnswer
 from registry.api.views import actor_in, paged, valid
 from registry.enums import Scope
 from registry.exceptions import InvalidInput
+from registry.permissions import Action, check
 from reviews.models import PolicyState, PolicyVersion, Waiver
 from reviews.policies.documents import MAX_BYTES
 from reviews.policies.gate import policies_in_force
@@ -120,7 +121,7 @@ class RuleWaiverInput(serializers.Serializer[Any]):
 
 
 class PolicyListView(APIView):
-    access = rules(get=MEMBER, put=member(Scope.REVIEW))
+    access = rules(get=MEMBER, put=member(Scope.ADMIN))
     parser_classes = (PolicyJson, YamlText)
 
     @extend_schema(
@@ -144,13 +145,14 @@ class PolicyListView(APIView):
         summary="Save a new version of a policy (YAML, or JSON)",
     )
     def put(self, request: Request) -> Response:
-        data = valid(PolicyInput(data=request.data))
-        version = save_policy(actor=actor_in(request), **data)
+        actor = actor_in(request)
+        check(actor, Action.EDIT_POLICY)
+        version = save_policy(actor=actor, **valid(PolicyInput(data=request.data)))
         return Response(PolicyVersionSerializer(version).data, status=201)
 
 
 class PolicyVersionView(APIView):
-    access = rules(get=MEMBER, post=member(Scope.REVIEW))
+    access = rules(get=MEMBER, post=member(Scope.ADMIN))
 
     @extend_schema(responses=PolicyVersionSerializer, summary="One version as it was written")
     def get(self, request: Request, pk: int) -> Response:
@@ -164,6 +166,7 @@ class PolicyVersionView(APIView):
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
         found = queries.get_or_404(policy_versions_of(actor), pk=pk)
+        check(actor, Action.EDIT_POLICY)
         state = PolicyState(valid(PolicyStateInput(data=request.data))["state"])
         return Response(
             PolicyVersionSerializer(move_policy(actor=actor, version_pk=found.pk, state=state)).data
@@ -197,6 +200,7 @@ class WaiverListView(APIView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         actor = actor_in(request)
+        check(actor, Action.WAIVE)
         data = valid(RuleWaiverInput(data=request.data))
         revision = queries.get_or_404(
             queries.revisions_of(actor),

@@ -14,6 +14,7 @@ from registry.api.serializers import ErrorAnswer
 from registry.api.views import actor_in, paged, valid
 from registry.enums import Scope
 from registry.permissions import Action, check
+from reviews import permissions
 from reviews.api.views import (
     CommentInput,
     CommentSerializer,
@@ -40,8 +41,10 @@ class ReviewCommentsView(APIView):
         summary="Comment, answer, settle",
     )
     def post(self, request: Request, pk: int) -> Response:
-        actor, data = actor_in(request), valid(CommentInput(data=request.data))
+        actor = actor_in(request)
         review = queries.get_or_404(requests_of(actor), pk=pk)
+        permissions.check_comment(actor, review)
+        data = valid(CommentInput(data=request.data))
         if settle := data.get("settle"):
             made = commenting.settle_thread(
                 actor=actor,
@@ -58,7 +61,7 @@ class ReviewCommentsView(APIView):
 
 
 class TemplatesView(APIView):
-    access = rules(get=MEMBER, post=member(Scope.REVIEW))
+    access = rules(get=MEMBER, post=member(Scope.ADMIN))
 
     @extend_schema(
         responses=TemplateVersionSerializer(many=True),
@@ -73,9 +76,10 @@ class TemplatesView(APIView):
         summary="Add a version for my team, or see what it would change",
     )
     def post(self, request: Request) -> Response:
-        actor, data = actor_in(request), valid(TemplateVersionInput(data=request.data))
+        actor = actor_in(request)
+        check(actor, Action.MANAGE_TEMPLATES)
+        data = valid(TemplateVersionInput(data=request.data))
         if data["dry_run"]:
-            check(actor, Action.MANAGE_TEMPLATES)
             current = templates.shown_version(actor.in_team)
             return Response(
                 {"against": current.label, "changes": diff(current.items, parse(data["yaml"]).items)}

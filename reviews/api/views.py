@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -17,7 +18,8 @@ from registry.actors import Actor
 from registry.api.serializers import ErrorAnswer
 from registry.api.views import actor_in, paged, valid
 from registry.enums import Scope
-from reviews import checklists, records, votes
+from registry.permissions import Action, check
+from reviews import checklists, permissions, records, votes
 from reviews.api.records import RecordAnswer, RecordInput, VotesSummary
 from reviews.enums import DataClass, Decision, Environment, Verdict
 from reviews.models import Answer, ChecklistTemplateVersion, ReviewComment, ReviewRequest, Vote
@@ -246,6 +248,7 @@ class ReviewListView(APIView):
     )
     def post(self, request: Request) -> Response:
         actor = actor_in(request)
+        check(actor, Action.SUBMIT_MODEL)
         submission = submissions.check_submission(**valid(SubmissionInput(data=request.data)))
         created = submissions.submit_model(actor=actor, submission=submission)
         return Response(ReviewSerializer(requests_of(actor).get(pk=created.pk)).data, status=201)
@@ -256,9 +259,15 @@ def _detail(actor: Actor, pk: int) -> Response:
     return Response(ReviewDetailSerializer(queries.get_or_404(rows, pk=pk)).data)
 
 
-def _known(actor: Actor, pk: int) -> int:
-    """The id, if it is one of the team's. Raises NotFound."""
-    return queries.get_or_404(requests_of(actor), pk=pk).pk
+def _known(actor: Actor, pk: int, check_person: Callable[[Actor, ReviewRequest], None]) -> int:
+    """The id, if it is one of the team's and this person may. Raises NotFound, NotAllowed, Conflict.
+
+    Asked before the body is read (nobody learns the shape of a door that is closed to them), and again by the service,
+    which holds the lock.
+    """
+    found = queries.get_or_404(requests_of(actor), pk=pk)
+    check_person(actor, found)
+    return found.pk
 
 
 class ReviewView(APIView):
@@ -277,8 +286,9 @@ class ReviewAnswersView(APIView):
     )
     def put(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
+        known = _known(actor, pk, permissions.check_answer)
         answers = valid(AnswersInput(data=request.data))["answers"]
-        save_answers(actor=actor, request_pk=_known(actor, pk), answers=answers)
+        save_answers(actor=actor, request_pk=known, answers=answers)
         return _detail(actor, pk)
 
 
@@ -303,10 +313,11 @@ class ReviewDecisionView(APIView):
     )
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
+        known = _known(actor, pk, permissions.check_decide)
         data = valid(DecisionInput(data=request.data))
         deciding.decide(
             actor=actor,
-            request_pk=_known(actor, pk),
+            request_pk=known,
             decision=data["decision"],
             reason=data["reason"],
             conditions=data["conditions"],
@@ -326,8 +337,9 @@ class ReviewRecordView(APIView):
     )
     def put(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
+        known = _known(actor, pk, permissions.check_answer)
         record = valid(RecordInput(data=request.data))
-        recording.save_record(actor=actor, request_pk=_known(actor, pk), record=record)
+        recording.save_record(actor=actor, request_pk=known, record=record)
         return _detail(actor, pk)
 
 
@@ -339,9 +351,10 @@ class ReviewChangesView(APIView):
     )
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
+        known = _known(actor, pk, permissions.check_decide)
         data = valid(ChangesInput(data=request.data))
         deciding.request_changes(
-            actor=actor, request_pk=_known(actor, pk), reason=data["reason"], changes=data["changes"]
+            actor=actor, request_pk=known, reason=data["reason"], changes=data["changes"]
         )
         return _detail(actor, pk)
 
@@ -352,7 +365,7 @@ class ReviewWithdrawView(APIView):
     @extend_schema(request=None, responses=ReviewDetailSerializer, summary="Take a submission back")
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
-        submissions.withdraw(actor=actor, request_pk=_known(actor, pk))
+        submissions.withdraw(actor=actor, request_pk=_known(actor, pk, permissions.check_withdraw))
         return _detail(actor, pk)
 
 
@@ -364,6 +377,7 @@ class ReviewResubmitView(APIView):
     )
     def post(self, request: Request, pk: int) -> Response:
         actor = actor_in(request)
+        known = _known(actor, pk, permissions.check_resubmit)
         data = valid(ResubmitInput(data=request.data))
-        submissions.resubmit(actor=actor, request_pk=_known(actor, pk), **data)
+        submissions.resubmit(actor=actor, request_pk=known, **data)
         return _detail(actor, pk)

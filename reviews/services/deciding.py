@@ -44,13 +44,13 @@ def decide(
     Raises NotAllowed, Conflict, InvalidInput (a rejection without a reason, a record that cannot be).
     """
     request = machines.lock(request_pk)
+    permissions.check_decide(actor, request)
     if decision not in Decision.values:
         raise InvalidInput(
             gettext("A decision is one of: %(decision)s.", decision=", ".join(Decision.values)),
             code="bad_decision",
             field="decision",
         )
-    permissions.check_decide(actor, request)
     if decision not in APPROVALS:
         check_reason(reason)
     _check_seen(request, seen_sha256)

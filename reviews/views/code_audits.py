@@ -18,7 +18,7 @@ from registry.actors import Actor
 from registry.enums import CodeAudit, Scope
 from registry.forms import ReasonForm
 from registry.models import Revision
-from registry.permissions import Action
+from registry.permissions import Action, check
 from registry.permissions import reason_against as role_against
 from registry.views.pages import try_on_form
 from registry.words import gettext, lowered
@@ -40,6 +40,7 @@ def revision_code(request: HttpRequest, pk: int) -> HttpResponse:
 def revision_code_verdict(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     revision = _revision(actor, pk)
+    judging.check_judge(actor, revision)
     form = FileVerdictForm(request.POST)
     path = request.POST.get("path", "")
     if not form.is_valid():
@@ -56,6 +57,7 @@ def revision_code_verdict(request: HttpRequest, pk: int) -> HttpResponse:
 def revision_code_waiver(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     revision = _revision(actor, pk)
+    check(actor, Action.WAIVE_CODE_AUDIT)
     form = CodeWaiverForm(request.POST, auto_id="id_waiver_%s")
     status = 422
     if form.is_valid():

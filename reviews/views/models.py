@@ -410,7 +410,7 @@ def revision_evaluate(request: HttpRequest, pk: int, set_pk: int) -> HttpRespons
     return redirect("run_detail", job.pk)
 
 
-@access(post=member(Scope.RELEASE))
+@access(post=member(Scope.RELEASE, Scope.ADMIN))
 def approval_change(request: HttpRequest, pk: int, action: str) -> HttpResponse:
     actor = actor_of(request)
     approval = queries.get_or_404(queries.approvals_of(actor), pk=pk)

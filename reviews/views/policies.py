@@ -170,12 +170,13 @@ def _actions(actor: Actor, version: PolicyVersion) -> list[dict[str, Any]]:
     return found
 
 
-@access(get=MEMBER, post=member(Scope.REVIEW))
+@access(get=MEMBER, post=member(Scope.ADMIN))
 def policy_edit(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     key, status = request.GET.get("policy", "")[:60], 200
     form = PolicyForm(request.POST or None, initial=_start(actor, key))
     if request.method == "POST":
+        permissions.check(actor, Action.EDIT_POLICY)
         status = 422
         if form.is_valid():
             version, status = try_on_form(form, lambda: _save(actor, form.cleaned_data))
@@ -214,7 +215,7 @@ def policy_simulate(request: HttpRequest) -> HttpResponse:
     return render(request, "reviews/_simulation.html", context)
 
 
-@access(post=member(Scope.REVIEW))
+@access(post=member(Scope.ADMIN))
 def policy_move(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     version = queries.get_or_404(policy_versions_of(actor), pk=pk)

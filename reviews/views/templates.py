@@ -39,7 +39,7 @@ def template_detail(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "reviews/template_detail.html", context)
 
 
-@access(get=member(Scope.REVIEW), post=member(Scope.REVIEW))
+@access(get=member(Scope.ADMIN), post=member(Scope.ADMIN))
 def template_new(request: HttpRequest) -> HttpResponse:
     """First what would change, then (`save`) the new version."""
     actor = actor_of(request)

@@ -48,6 +48,7 @@ def waiver_new(request: HttpRequest, pk: int) -> HttpResponse:
     form.choose_among(open_ones)
     status = 200
     if request.method == "POST":
+        permissions.check(actor, Action.WAIVE)
         status = 422
         if form.is_valid():
             data: dict[str, Any] = form.cleaned_data

@@ -198,9 +198,13 @@ def test_missing_or_wrong_token_is_401_in_words(scene: Scene, token: str) -> Non
     assert Api(token).get("/hub/api/whoami-v2").status == 401
 
 
-def test_token_without_the_scope_read_is_403_in_words(scene: Scene, api: Callable[..., Api]) -> None:
-    answer = api(scene.world.viewer, [Scope.INFER]).get(CONFIG.format("main"))
-    assert answer.status == 403 and "lacks the scope `read`" in refusal(answer)
+def test_token_without_the_scope_is_403_in_words(scene: Scene, api: Callable[..., Api]) -> None:
+    """Told of a model is not handed its files, and the other way round."""
+    info = f"/hub/api/models/{MODEL_ID}"
+    tells, hands = api(scene.world.viewer, [Scope.READ]), api(scene.world.viewer, [Scope.ARTIFACTS])
+    assert tells.get(info).status == hands.get(CONFIG.format("main")).status == 200
+    for answer, scope in ((tells.get(CONFIG.format("main")), "artifacts"), (hands.get(info), "read")):
+        assert answer.status == 403 and f"lacks the scope `{scope}`" in refusal(answer)
 
 
 def test_service_account_names_the_team_that_it_serves(scene: Scene) -> None:

@@ -55,6 +55,7 @@ MODELS: dict[str, str] = {
     "reviews.ChecklistTemplate": "mutable",
     "registry.ApiToken": "mutable",
     "registry.AuditHead": "mutable",
+    "registry.FailedAttempts": "mutable",
     "registry.Blob": "mutable",
     "registry.Channel": "pointer",
     "registry.Download": "mutable",

@@ -8,7 +8,7 @@ import pytest
 
 from registry.enums import Role, Scope
 from registry.exceptions import NotAllowed
-from registry.permissions import Action, can, check
+from registry.permissions import GRANTS, Action, can, check
 from tests.factories import World, make_member
 
 TABLE = """
@@ -37,7 +37,7 @@ SCOPES = {
     "submit a model": "submit",
     "answer a review": "review",
     "comment on a review": "submit",
-    "change checklist templates": "review",
+    "change checklist templates": "admin",
     "decide a review": "review",
     "audit the code of a model": "review",
     "waive a code audit": "review",
@@ -47,8 +47,8 @@ SCOPES = {
     "move a channel": "release",
     "roll a channel back": "release",
     "suspend an approval": "release",
-    "revoke an approval": "release",
-    "edit a policy": "review",
+    "revoke an approval": "admin",
+    "edit a policy": "admin",
     "waive a violation": "review",
     "verify the audit log": "read",
     "export the record": "read",
@@ -90,6 +90,11 @@ def test_token_needs_the_scope_beside_the_role(world: World) -> None:
         with pytest.raises(NotAllowed) as refusal:
             check(narrow, Action(action))
         assert refusal.value.code == "scope_missing" and f"`{scope}`" in refusal.value.message
+
+
+def test_acts_of_admins_alone_need_the_scope_admin_and_no_others_do() -> None:
+    for action, grant in GRANTS.items():
+        assert (grant.roles == {Role.ADMIN}) == (grant.scope == Scope.ADMIN), action
 
 
 def test_scope_without_the_role_opens_nothing(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sqlite3
@@ -11,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from cli.main import main
 from cli.tables import TABLES as RECONCILED
 from cli.tables import answers as answers_of_reviews
 from cli.tables.common import Table, day, is_set, when
 from registry import checkpoints
-from registry.models import AuditEvent
+from registry.models import ApiToken, AuditEvent
 from reviews.models import CodeWaiver, FileVerdict, ReviewRequest, Waiver
 from tests.house.rules import without_rules
 from tests.registry.office import Office, address
@@ -402,3 +404,17 @@ def test_document_lists_every_table_and_column() -> None:
     rows = dict(re.findall(r"^\| `(\w+_\w+)` \| (.*) \|$", text, flags=re.MULTILINE))
     due = {table.name: ", ".join(column.name for column in table.columns) for table in RECONCILED}
     assert rows == due | {answers_of_reviews.TABLE: "verdict, value, text, version, person, by their digest"}
+
+
+def test_command_follows_scopes_that_an_upgrade_changed(
+    office: Office, command: Callable[..., tuple[int, set[str]]], raw: Raw
+) -> None:
+    migration = importlib.import_module("registry.migrations.0106_token_scopes")
+    with transaction.atomic():
+        migration.keep_powers(apps, None)
+    assert command() == (0, set())
+    token = ApiToken.objects.get(name="kept")
+    event = AuditEvent.objects.get(verb="token.scopes_changed", object_id=token.pk)
+    raw("UPDATE registry_apitoken SET scopes = '[\"read\", \"release\"]' WHERE name = 'kept'")
+    sentence = f"its scopes is not what event {event.seq} (token.scopes_changed) says."
+    assert command() == (1, {f"record-differs: Token {token.public_id}: {sentence}"})

@@ -8,14 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
+from django.utils.html import escape
 
 from registry.actors import Actor
 from registry.enums import Role, Scope
 from registry.exceptions import InvalidInput, NotAllowed
-from registry.models import ApiToken, AuditEvent, Membership
+from registry.models import AccessEvent, ApiToken, AuditEvent, Membership
+from registry.services import tokens
 from registry.services.tokens import actor_of_token, create_token
-from tests.factories import Api, World, make_member, make_token
+from tests.factories import Api, World, make_approval, make_member, make_revision, make_token
 
 Clients = Callable[..., Api]
 
@@ -178,10 +181,59 @@ def test_service_says_the_same_without_the_form(world: World) -> None:
 
 
 def test_token_cannot_make_a_wider_one(world: World, api: Clients) -> None:
-    narrow = api(world.submitter, [Scope.READ])
+    narrow = api(world.submitter, [Scope.READ, Scope.ADMIN])
     answer = narrow.post("/tokens", {"name": "wider", "scopes": ["read", "submit"]})
     assert answer.status == 403 and answer.code == "scope_missing"
     assert narrow.post("/tokens", {"name": "equal", "scopes": ["read"]}).status == 201
+
+
+def test_token_that_only_reads_neither_makes_nor_ends_tokens(world: World, api: Clients) -> None:
+    reader = api(world.submitter, [Scope.READ])
+    for answer in (
+        reader.post("/tokens", {"name": "equal", "scopes": ["read"]}),
+        reader.delete(f"/tokens/{ApiToken.objects.get().pk}"),
+    ):
+        assert answer.status == 403 and "lacks the scope `admin`" in answer.error["message"]
+    assert reader.get("/tokens").status == 200
+
+
+def test_stopping_a_model_needs_release_and_taking_it_back_for_good_needs_admin(
+    world: World, api: Clients
+) -> None:
+    approval = make_approval(world, make_revision(world.team))
+    person = make_member(world.team, Role.ADMIN)
+    stops, ends = api(person, [Scope.RELEASE]), api(person, [Scope.ADMIN])
+    address, body = f"/approvals/{approval.pk}", {"reason": "wrong labels in production"}
+    assert ends.post(f"{address}/suspend", body).code == "scope_missing"
+    assert stops.post(f"{address}/revoke", body).code == "scope_missing"
+    assert stops.post(f"{address}/suspend", body).status == 200
+    assert ends.post(f"{address}/revoke", body).status == 200
+
+
+def test_person_makes_fifty_tokens_an_hour_and_no_more(world: World, api: Clients) -> None:
+    client = api(world.submitter)
+    before = ApiToken.objects.count()
+    for number in range(tokens.MOST_AN_HOUR - before):
+        make_token(world.submitter, ["read"], days=number + 1)
+    answer = client.post("/tokens", {"name": "one more", "scopes": ["read"]})
+    assert (answer.status, answer.code) == (429, "throttled")
+    assert (
+        0 < int(answer.headers["Retry-After"]) <= 3601 and "made in the last hour" in answer.error["message"]
+    )
+    assert AccessEvent.objects.filter(verb="access.denied", actor_id=world.submitter.user.pk).count() == 1
+    assert api(world.viewer, ["read"]).get("/me").status == 200  # nobody else is affected
+    ApiToken.objects.filter(user=world.submitter.user).update(
+        created_at=timezone.now() - timedelta(minutes=61)
+    )
+    assert client.post("/tokens", {"name": "one more", "scopes": ["read"]}).status == 201
+
+
+def test_page_says_each_scope_in_words(world: World, client: Client) -> None:
+    client.force_login(world.viewer.user)
+    page = client.get("/tokens/").content.decode()
+    for scope in Scope:
+        words = f"<code>{scope}</code> {escape(scope.label)}"
+        assert (words in page) == (scope != Scope.SERVE)
 
 
 def test_scope_serve_is_for_service_accounts(world: World, api: Clients) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inference.server.errors import ApiError, ControlUnavailable
+from inference.server.quota import Guesses
 from inference.server.tokens import AWAY_S, FRESH_S, REFUSED_FRESH_S, STALE_S, TokenCache
 from tests.server.conftest import World
 from tests.server.control_plane import SERVICE_TOKEN, SHA
@@ -115,6 +116,86 @@ def test_a_revoked_token_stops_after_its_fresh_time(parts: tuple[FakeControl, Cl
         assert caught.value.status == 503
 
     asyncio.run(story())
+
+
+def test_revoked_tokens_stop_within_a_minute() -> None:
+    assert FRESH_S <= 30 and REFUSED_FRESH_S < FRESH_S
+
+
+def test_an_address_that_guesses_waits_and_tokens_known_here_do_not(tmp_path: Path) -> None:
+    class Registry(FakeControl):
+        async def introspect(self, token: str) -> dict[str, Any]:
+            self.asked += 1
+            return {**self.answer, "active": token.startswith("good")}  # type: ignore[dict-item]
+
+    class Still:
+        now = 50.0
+
+        def __call__(self) -> float:
+            return self.now
+
+    control, clock, still = Registry(), Clock(), Still()
+    cache = TokenCache(control, tmp_path / "tokens.json", clock=clock, guesses=Guesses(clock=still))
+
+    async def status(token: str, address: str = "192.0.2.1") -> int:
+        try:
+            await cache.grant(f"Bearer {token}", address)
+        except ApiError as refusal:
+            if refusal.status == 429:
+                assert refusal.code == "too_many_attempts" and refusal.headers["Retry-After"] == "1"
+            return refusal.status
+        return 200
+
+    async def story() -> None:
+        most = int(Guesses.BURST)
+        assert await status("good") == 200
+        assert [await status(f"guess{n}") for n in range(most + 2)] == [401] * most + [429] * 2
+        asked = control.asked
+        assert await status("guess-again") == 429 and control.asked == asked
+        # Known here: also when it has to be asked about anew.
+        clock.now += FRESH_S + 1
+        assert await status("good") == 200
+        assert await status("good-but-new") == 429
+        assert await status("good-but-new", "192.0.2.2") == 200
+        assert await status("good-but-new") == 200
+        still.now += 0.9
+        assert [await status(f"later{n}") for n in range(2)] == [401, 429]
+
+    asyncio.run(story())
+
+
+def test_one_bad_token_sent_again_and_again_is_asked_about_rarely_and_locks_nobody_out(
+    parts: tuple[FakeControl, Clock, TokenCache],
+) -> None:
+    control, _, cache = parts
+    control.answer = {"active": False}
+
+    async def story() -> None:
+        for _ in range(int(Guesses.BURST) * 3):
+            with pytest.raises(ApiError) as caught:
+                await cache.grant("Bearer expired", "192.0.2.1")
+            assert caught.value.status == 401
+        control.answer = {"active": True, "token_id": 7, "team": "search", "scopes": ["infer"]}
+        assert (await cache.grant("Bearer new-and-good", "192.0.2.1")).active
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200), ("127.0.0.1:8100", 200), ("[::1]:8100", 200), ("10.1.2.3", 200), ("localhost:1", 200),
+        ("inference:8100", 200), ("assay.localhost", 200), ("models.example.com", 200), ("MODELS.example.com.:443", 200),
+        ("evil.example", 400), ("evil.example:8100", 400), ("127.0.0.1.evil.example", 400), ("models.example.com.evil", 400),
+        ("a@127.0.0.1", 400), ("evil\\.example", 400),
+    ],
+)  # fmt: skip
+def test_foreign_host_names_are_refused(world: World, host: str, status: int) -> None:
+    with inference_server(world.url, world.cache, hosts=("models.example.com",)) as caller:
+        answer = caller.http.get("/limits", headers={"Host": host})
+    assert answer.status_code == status and answer.headers["X-Request-Id"]
+    if status == 400:
+        assert code_of(answer) == (400, "unknown_host")
 
 
 def test_a_stale_grant_ends_and_the_question_is_not_repeated_at_once(
