@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec
 from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from registry import audit
 from registry.access import ANYONE, access
 from registry.actors import Actor
 from registry.enums import Scope
@@ -53,10 +54,16 @@ def caller(request: HttpRequest) -> Actor:
             raise Refused(404, REVISION, "Name the team that is served: ?team=<its short name>.")
         return replace(actor, team=team)
     if not actor.has_scope(Scope.READ):
-        raise Refused(403, "", "This token lacks the scope `read`. Create one that has it under Tokens.")
+        raise _denied(actor, "This token lacks the scope `read`. Create one that has it under Tokens.")
     if actor.team is None:
-        raise Refused(403, "", "This token belongs to no team, so there is nothing that it may read.")
+        raise _denied(actor, "This token belongs to no team, so there is nothing that it may read.")
     return actor
+
+
+def _denied(actor: Actor, sentence: str) -> Refused:
+    """A refusal of somebody who is known goes into the access chain, here as at every other door."""
+    audit.record_access(actor=actor, verb="access.denied", action=sentence, code="not_allowed")
+    return Refused(403, "", sentence)
 
 
 def hub_view(*verbs: str) -> Callable[[View[P]], View[P]]:
