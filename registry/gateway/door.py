@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
 
+from registry import audit
 from registry.access import ANYONE, access
 from registry.actors import Actor
 from registry.enums import Scope
@@ -65,10 +66,16 @@ def caller(request: HttpRequest, scope: Scope = Scope.READ) -> Actor:
             raise Refused(404, REVISION, "Name the team that is served: ?team=<its short name>.")
         return replace(actor, team=team)
     if not actor.has_scope(scope):
-        raise Refused(403, "", f"This token lacks the scope `{scope}`. Create one that has it under Tokens.")
+        raise _denied(actor, f"This token lacks the scope `{scope}`. Create one that has it under Tokens.")
     if actor.team is None:
-        raise Refused(403, "", "This token belongs to no team, so there is nothing that it may read.")
+        raise _denied(actor, "This token belongs to no team, so there is nothing that it may read.")
     return actor
+
+
+def _denied(actor: Actor, sentence: str) -> Refused:
+    """A refusal of somebody who is known goes into the access chain, here as at every other door."""
+    audit.record_access(actor=actor, verb="access.denied", action=sentence, code="not_allowed")
+    return Refused(403, "", sentence)
 
 
 def hub_view(*verbs: str) -> Callable[[View[P]], View[P]]:

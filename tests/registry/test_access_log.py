@@ -54,10 +54,17 @@ def test_act_is_in_the_access_chain(
 
 def test_refused_token_is_named_by_its_public_id(world: World, api: Callable[..., Api]) -> None:
     client = api(world.viewer)
-    assert client.post("/models/acme/x/channels/production/rollback", {"reason": "I want to."}).status == 403
+    assert client.put("/policies", {"source": "policy: mine"}).status == 403
     last = bodies()[-1]
     assert (last["verb"], last["actor"], last["auth"]) == ("access.denied", world.viewer.user.pk, "token")
     assert last["token"] == client.token.split("_")[1] and last["request"]
+
+
+def test_refused_token_of_a_hub_client_is_kept_too(world: World) -> None:
+    assert Api.of(world.viewer, ["infer"]).get("/hub/api/models/acme/x").status == 403
+    last = bodies()[-1]
+    assert (last["verb"], last["actor"], last["auth"]) == ("access.denied", world.viewer.user.pk, "token")
+    assert "lacks the scope `read`" in last["data"]["action"]
 
 
 def test_no_event_names_a_person_in_the_raw(world: World, person: User) -> None:
