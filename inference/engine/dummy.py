@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ class DummyBackend:
 
     def join(self, words: Sequence[str]) -> str:
         return " ".join(words)
+
+    def tokeniser_facts(self) -> dict[str, Any]:
+        """What another process needs to encode as this backend does: nothing that its shape does not tell."""
+        return {"dummy": True}
 
     def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
         if self.head.kind == "tag":

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engine.backend import Backend, Encoding, Numbers
+from inference.engine.backend import Encoding, Numbers
 from inference.engine.errors import InferenceInputError, InferenceOutputError
 from inference.engine.tagging import find_entities
 from inference.engine.tasks import Classify, Compare, Embed, Entail, Head, Options, Rank, Tag
 from inference.engine.types import Embedding, LabelScore, Prediction, Result, Score
 
 ToResult = Callable[[NDArray[np.float32], Encoding], Result]
+
+
+class Known(Protocol):
+    """What must be known of a model to read its numbers."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def head(self) -> Head: ...
+
+    def join(self, words: Sequence[str]) -> str: ...
 
 
 def check_shapes(rows: Numbers, batch: Sequence[Encoding], head: Head) -> None:
@@ -89,7 +102,7 @@ def to_score(row: NDArray[np.float32], head: Head, *, raw: bool) -> float:
     return float(row[0]) if raw else float(probabilities(row, "sigmoid")[0])
 
 
-def row_finisher(options: Options, backend: Backend) -> ToResult:
+def row_finisher(options: Options, backend: Known) -> ToResult:
     """How one input's numbers become its result."""
     head, labels = backend.head, backend.labels
     match options:

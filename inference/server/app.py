@@ -6,8 +6,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -29,7 +29,7 @@ from inference.server.protocols import hub, kserve, openai, tei
 from inference.server.protocols.errors import protocol_of, shape
 from inference.server.responses import json_response
 from inference.server.settings import ServerSettings
-from inference.server.state import build_state
+from inference.server.state import ServerState, build_state
 
 logger = logging.getLogger("inference.server.requests")
 
@@ -38,17 +38,32 @@ _QUIET = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/read
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
+OpenState = Callable[[], AbstractAsyncContextManager[ServerState]]
+
+
 def create_app(settings: ServerSettings, load_backend: BackendLoader, *, port: int = 0) -> RequestLine:
-    """The application. `load_backend` is the engine's, or a dummy in tests; `port` only names the replica."""
+    """The application of a server of one process. `load_backend` is the engine's, or a dummy in tests; `port`
+    only names the replica."""
+
+    @asynccontextmanager
+    async def open_state() -> AsyncIterator[ServerState]:
+        state = build_state(settings, load_backend, port=port)
+        start_background(state)
+        try:
+            yield state
+        finally:
+            await stop_background(state)
+
+    return make_app(open_state)
+
+
+def make_app(open_state: OpenState) -> RequestLine:
+    """The application around what `open_state` gives for its life."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.server = state = build_state(settings, load_backend, port=port)
-        start_background(state)
-        try:
+        async with open_state() as app.state.server:
             yield
-        finally:
-            await stop_background(state)
 
     app = Starlette(
         routes=[
@@ -112,7 +127,8 @@ class RequestLine:
     def _write(scope: Scope, request_id: str, status: int, spent_s: float, fields: dict[str, Any]) -> None:
         if scope["path"] in _QUIET and status == 200:
             return
-        metrics = scope["app"].state.server.metrics
+        state: ServerState = scope["app"].state.server
+        metrics = state.metrics
         protocol = protocol_of(scope["path"])
         metrics.requests.labels(protocol, str(status)).inc()
         metrics.duration.labels(protocol).observe(spent_s * 1000)
@@ -126,6 +142,8 @@ class RequestLine:
             "duration_ms": round(spent_s * 1000, 2),
             **fields,
         }
+        if state.worker is not None:
+            line["worker"] = state.worker
         logger.log(logging.ERROR if status >= 500 and status != 503 else logging.INFO, "request", extra=line)
 
 

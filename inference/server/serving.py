@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from inference.engine import (
     Answer,
+    Classify,
     EngineBusy,
     EngineClosed,
     EngineDeadline,
@@ -32,8 +33,8 @@ from inference.engine import (
 from inference.engine.validate import check_inputs
 from inference.server.body import ClientGone, parse_json, read_body
 from inference.server.errors import ApiError
-from inference.server.fleet import DEFAULT_CHANNEL, Slot
 from inference.server.loading import LoadedModel
+from inference.server.slots import DEFAULT_CHANNEL, Slot
 from inference.server.state import ServerState
 from inference.server.target import parse_target
 from inference.server.tokens import Grant
@@ -42,6 +43,10 @@ T = TypeVar("T")
 
 # Larger bodies are parsed off the event loop, where a megabyte of JSON would hold up everyone.
 _INLINE_BYTES = 64 * 1024
+# So many characters are tokenised in a third of a millisecond, and a hop to a thread and back costs a tenth.
+_INLINE_CHARS = 2000
+# A caller who hangs up is looked for only once the answer takes longer than this: most are there by then.
+_LOOK_AFTER_S = 0.05
 
 
 @dataclass
@@ -84,7 +89,7 @@ class Visit:
         """The turn with this model, kept in memory until the end. `name` may end in @channel or @commit_sha.
         Raises ApiError 404, 503."""
         model_id, selector = parse_target(org, name)
-        with self.state.fleet.use(self.grant.team, model_id, selector or DEFAULT_CHANNEL) as (slot, model):
+        with self.state.slots.use(self.grant.team, model_id, selector or DEFAULT_CHANNEL) as (slot, model):
             commit_sha = model.key.commit_sha
             note(self.request, model_id=model_id, channel=slot.served.channel, commit_sha=commit_sha)
             yield Turn(self.request, self.state, self.grant, self.started, slot, model)
@@ -108,19 +113,19 @@ class Turn(Visit):
         """The engine's answer. Raises ApiError 422, 429, 500, 503, 504; ClientGone."""
         checked = self.checked(inputs)
         chars = [sum(map(len, _parts(one))) for one in checked]
-        hashes = await self.work(self._hashes, checked, inline=sum(chars) <= _INLINE_BYTES)
-        note(self.request, inputs=len(checked), chars=chars, hashes=hashes)
         engine = self.model.engine
+        chosen = options if options is not None else Classify()
+        # A thread costs more than a short text: only long ones would hold up everyone.
+        size = sum(chars)
+        hashes = await self.work(self._hashes, checked, inline=size <= _INLINE_BYTES)
+        note(self.request, inputs=len(checked), chars=chars, hashes=hashes)
         with _typed_errors(self.state.settings.limits.deadline_s):
             permit = engine.admit(len(checked))
-            # Released here as well: if this task is cancelled while the pool has not begun, submit never
-            # runs.
+            # Released here as well: this task may be cancelled before the request is queued.
             try:
-                queued = await self.work(
-                    partial(
-                        engine.submit, permit, checked, options, truncate=truncate, deadline=self.deadline
-                    )
-                )
+                prepare = partial(engine.prepare, checked, chosen, truncate=truncate)
+                prepared = await self.work(prepare, inline=size <= _INLINE_CHARS and engine.encodes_here)
+                queued = engine.enqueue(permit, prepared, deadline=self.deadline)
             except BaseException:
                 permit.release()
                 raise
@@ -205,13 +210,13 @@ def input_error(exc: InferenceInputError) -> ApiError:
 async def _place(state: ServerState) -> AsyncIterator[None]:
     """Admission before any work: bodies and parses of a flood must not fill the memory."""
     limit = state.settings.limits.max_concurrent_requests
-    if state.in_flight >= limit:
+    if state.places.taken >= limit:
         raise ApiError(429, "busy", f"The server is working on {limit} requests.", retry_after_s=1)
-    state.in_flight += 1
+    state.places.change(1)
     try:
         yield
     finally:
-        state.in_flight -= 1
+        state.places.change(-1)
 
 
 class _typed_errors:
@@ -246,22 +251,25 @@ class _typed_errors:
 async def _wait(request: Request, answer: asyncio.Future[Answer], deadline: float) -> Answer:
     """Wait for the answer, the deadline or the caller's hanging up; in the last two cases the work is
     dropped."""
-    gone = asyncio.create_task(_hung_up(request))
+    gone: asyncio.Task[None] | None = None
     try:
-        waited: set[asyncio.Future[Any]] = {answer, gone}
-        await asyncio.wait(
-            waited, timeout=max(0.0, deadline - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
-        )
+        left = max(0.0, deadline - time.monotonic())
+        await asyncio.wait((answer,), timeout=min(left, _LOOK_AFTER_S))
+        if not answer.done():
+            gone = asyncio.create_task(_hung_up(request))
+            left = max(0.0, deadline - time.monotonic())
+            await asyncio.wait((answer, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             return answer.result()
         answer.cancel()
-        if gone.done():
+        if gone is not None and gone.done():
             raise ClientGone
         raise TimeoutError
     finally:
         # Also when this task itself is cancelled (shutdown): nobody will read the answer.
         answer.cancel()
-        gone.cancel()
+        if gone is not None:
+            gone.cancel()
 
 
 async def _hung_up(request: Request) -> None:
