@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -128,10 +128,7 @@ class RequestLine:
         if scope["path"] in _QUIET and status == 200:
             return
         state: ServerState = scope["app"].state.server
-        metrics = state.metrics
-        protocol = protocol_of(scope["path"])
-        metrics.requests.labels(protocol, str(status)).inc()
-        metrics.duration.labels(protocol).observe(spent_s * 1000)
+        state.metrics.request(protocol_of(scope["path"]), status, spent_s * 1000)
         route = scope.get("route")
         # The route, not the path: people paste texts into addresses too.
         line = {
@@ -153,7 +150,8 @@ def _request_id(scope: Scope) -> str:
             given = value.decode("latin-1")
             if _REQUEST_ID.fullmatch(given):
                 return str(given)
-    return uuid.uuid4().hex
+    # Unique, not secret; the system's randomness would cost a call to the kernel.
+    return f"{random.getrandbits(128):032x}"
 
 
 async def _api_error(request: Request, exc: Exception) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import logging
@@ -16,22 +15,30 @@ from inference.engine.errors import describe_error
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 
 
+_encode = json.JSONEncoder(ensure_ascii=True, default=str).encode
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
 class JsonLines(logging.Formatter):
     """time (UTC), level, logger, event, then whatever was given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             # A foreign library's traceback text comes as a message of several lines; its first line is
             # enough.
             "event": record.getMessage().split("\n", 1)[0],
         }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        given = vars(record)
+        line |= {key: value for key, value in given.items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = describe_error(record.exc_info[1])
-        return json.dumps(line, ensure_ascii=True, default=str)
+        return _encode(line)
 
 
 class TextHasher:
@@ -45,12 +52,15 @@ class TextHasher:
         self._key = key.encode() or secrets.token_bytes(32)
 
     def __call__(self, text: str) -> str:
-        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:16]
+        return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:16]
 
 
 def configure_logging() -> None:
     """All loggers to stdout as JSON lines; request lines of HTTP clients and of uvicorn are left out (we
     write ours)."""
+    # Where a record was made, and by which thread and task, is not written: it costs more than the line.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(
         {
             "version": 1,

@@ -50,7 +50,6 @@ async def metrics(request: Request) -> Response:
     state: ServerState = request.app.state.server
     if state.all_figures is not None:
         return Response(await state.all_figures(""), media_type="text/plain; version=0.0.4")
-    state.metrics.in_flight.set(state.places.ours)
-    for name, count in state.slots.counts().items():
-        state.metrics.models.labels(name).set(count)
+    state.metrics.in_flight = state.places.ours
+    state.metrics.models = state.slots.counts()
     return Response(render(state.metrics), media_type="text/plain; version=0.0.4")

@@ -374,6 +374,8 @@ def test_deadline_answers_504_and_the_waiting_work_is_dropped(gated: tuple[GateB
     assert backend.forwards - before <= 3
 
 
+# With web workers: test_workers.py, which waits for what it needs instead of the clock.
+@pytest.mark.parametrize("gated", [0], indirect=True)
 def test_full_queue_is_429_with_retry_after_and_quickly(gated: tuple[GateBackend, Caller]) -> None:
     backend, caller = gated
     backend.armed = True

@@ -247,8 +247,7 @@ class Crew:
         own: list[Families] = []
         if not scope:
             metrics = Metrics()
-            for name, count in self.fleet.counts().items():
-                metrics.models.labels(name).set(count)
+            metrics.models = self.fleet.counts()
             own.append(export(metrics.registry))
         return render_families(add_up([*own, self._departed.get(scope, []), *told]))
 

@@ -191,7 +191,7 @@ class Worker:
     def _figures(self, scope: str) -> list[Any]:
         metrics = self.state.metrics
         if not scope:
-            metrics.in_flight.set(self.state.places.ours)
+            metrics.in_flight = self.state.places.ours
             return export(metrics.registry)
         return export(metrics.of(ModelKey(*json.loads(scope))).registry)
 
