@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -84,15 +84,22 @@ class Visit:
     def elapsed_ms(self) -> float:
         return round((time.monotonic() - self.started) * 1000, 2)
 
+    def take(self, org: str, name: str) -> Turn:
+        """The turn with this model, kept in memory until it is given back. `name` may end in @channel or
+        @commit_sha. Raises ApiError 404, 503."""
+        model_id, selector = parse_target(org, name)
+        slot, model = self.state.slots.take(self.grant.team, model_id, selector or DEFAULT_CHANNEL)
+        note(self.request, model_id=model_id, channel=slot.served.channel, commit_sha=model.key.commit_sha)
+        return Turn(self.request, self.state, self.grant, self.started, slot, model)
+
     @contextmanager
     def turn(self, org: str, name: str) -> Iterator[Turn]:
-        """The turn with this model, kept in memory until the end. `name` may end in @channel or @commit_sha.
-        Raises ApiError 404, 503."""
-        model_id, selector = parse_target(org, name)
-        with self.state.slots.use(self.grant.team, model_id, selector or DEFAULT_CHANNEL) as (slot, model):
-            commit_sha = model.key.commit_sha
-            note(self.request, model_id=model_id, channel=slot.served.channel, commit_sha=commit_sha)
-            yield Turn(self.request, self.state, self.grant, self.started, slot, model)
+        """`take`, and give it back at the end."""
+        turn = self.take(org, name)
+        try:
+            yield turn
+        finally:
+            turn.give_back()
 
 
 @dataclass
@@ -106,6 +113,9 @@ class Turn(Visit):
     def headers(self) -> dict[str, str]:
         """What each answer carries, whatever the protocol."""
         return {"X-Model-Revision": self.model.key.commit_sha}
+
+    def give_back(self) -> None:
+        self.state.slots.give_back(self.model)
 
     async def ask(
         self, inputs: Sequence[Input], options: Options | None = None, *, truncate: bool = True
@@ -165,27 +175,54 @@ class Turn(Visit):
         self.state.metrics.answered(self.model.key, answer)
 
 
-@asynccontextmanager
-async def serving(request: Request, org: str, name: str) -> AsyncIterator[Turn]:
+class visiting:
+    """A place and a caller, for a protocol that names the model in the body. Raises ApiError 401, 403, 429,
+    503. (Classes, not generators: every request passes here.)"""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._state: ServerState = request.app.state.server
+
+    async def __aenter__(self) -> Visit:
+        started, state = time.monotonic(), self._state
+        # Admission before any work: bodies and parses of a flood must not fill the memory.
+        limit = state.settings.limits.max_concurrent_requests
+        if state.places.taken >= limit:
+            raise ApiError(429, "busy", f"The server is working on {limit} requests.", retry_after_s=1)
+        state.places.change(1)
+        try:
+            grant = await caller(self._request, state)
+            state.quotas.begin(grant.token_id)
+        except BaseException:
+            state.places.change(-1)
+            raise
+        return Visit(self._request, state, grant, started)
+
+    async def __aexit__(self, *details: object) -> None:
+        self._state.places.change(-1)
+
+
+class serving:
     """1. a place among the running requests  2. who is calling  3. which model, kept in memory until the end.
 
     `name` may end in @channel or @commit_sha. Raises ApiError 401, 403, 404, 429, 503.
     """
-    async with visiting(request) as visit:
-        with visit.turn(org, name) as turn:
-            yield turn
 
+    def __init__(self, request: Request, org: str, name: str) -> None:
+        self._visiting, self._org, self._name = visiting(request), org, name
 
-@asynccontextmanager
-async def visiting(request: Request) -> AsyncIterator[Visit]:
-    """A place and a caller, for a protocol that names the model in the body. Raises ApiError 401, 403, 429,
-    503."""
-    state: ServerState = request.app.state.server
-    started = time.monotonic()
-    async with _place(state):
-        grant = await caller(request, state)
-        state.quotas.begin(grant.token_id)
-        yield Visit(request, state, grant, started)
+    async def __aenter__(self) -> Turn:
+        visit = await self._visiting.__aenter__()
+        try:
+            self._turn = visit.take(self._org, self._name)
+        except BaseException:
+            await self._visiting.__aexit__()
+            raise
+        return self._turn
+
+    async def __aexit__(self, *details: object) -> None:
+        self._turn.give_back()
+        await self._visiting.__aexit__()
 
 
 async def caller(request: Request, state: ServerState) -> Grant:
@@ -204,19 +241,6 @@ def note(request: Request, **fields: Any) -> None:
 
 def input_error(exc: InferenceInputError) -> ApiError:
     return ApiError(422, exc.code, str(exc), details=dict(exc.details))
-
-
-@asynccontextmanager
-async def _place(state: ServerState) -> AsyncIterator[None]:
-    """Admission before any work: bodies and parses of a flood must not fill the memory."""
-    limit = state.settings.limits.max_concurrent_requests
-    if state.places.taken >= limit:
-        raise ApiError(429, "busy", f"The server is working on {limit} requests.", retry_after_s=1)
-    state.places.change(1)
-    try:
-        yield
-    finally:
-        state.places.change(-1)
 
 
 class _typed_errors:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -73,9 +71,8 @@ class Slots:
     def team_slots(self, team: str) -> list[Slot]:
         return [slot for key, slot in sorted(self._slots.items()) if key.team == team]
 
-    @contextmanager
-    def use(self, team: str, model_id: str, selector: str) -> Iterator[tuple[Slot, LoadedModel]]:
-        """The slot's model, kept in memory until the request is answered, also when it is replaced meanwhile.
+    def take(self, team: str, model_id: str, selector: str) -> tuple[Slot, LoadedModel]:
+        """The slot's model, kept in memory until `give_back`, also when it is replaced meanwhile.
 
         `selector` is a channel or a commit SHA that one of the team's channels serves. Raises ApiError 404,
         503.
@@ -89,10 +86,7 @@ class Slots:
                 self.ask_for(slot)
             raise _not_loaded(slot)
         model.in_flight += 1
-        try:
-            yield slot, model
-        finally:
-            self.give_back(model)
+        return slot, model
 
     def give_back(self, model: LoadedModel) -> None:
         """One use of the model has ended; the last one of a retired model lets it go."""
