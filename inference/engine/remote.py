@@ -158,9 +158,11 @@ class RemoteEngine:
         if inputs != len(encodings) or len(numbers) != sum(widths) * self.head.size:
             raise InferenceOutputError("The host answered with another number of rows.")
         table = numbers.reshape(-1, self.head.size)
-        rows = np.split(table, np.cumsum(widths)[:-1]) if self.head.kind == "tag" else table
-        to_result = prepared.to_result
-        results = [to_result(row, encoding) for row, encoding in zip(rows, encodings, strict=True)]
+        if prepared.to_results is not None:
+            results = prepared.to_results(table, encodings)
+        else:
+            rows = np.split(table, np.cumsum(widths)[:-1]) if self.head.kind == "tag" else table
+            results = [prepared.to_result(row, e) for row, e in zip(rows, encodings, strict=True)]
         return Answer(
             prepared.finish(results),
             self.variant,

@@ -81,12 +81,14 @@ def test_swap_and_rollback_under_load_fail_no_request(world: World) -> None:
         assert len(answers) > 50
 
 
-def test_a_replaced_model_is_unloaded_once_no_worker_uses_it(world: World) -> None:
+def test_a_replaced_model_is_unloaded_once_no_worker_uses_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closed: list[int] = []
 
     def load(config: Any) -> Any:
         backend = load_dummy(config)
-        backend.close = lambda: closed.append(backend.salt)
+        monkeypatch.setattr(backend, "close", lambda: closed.append(backend.salt))
         return backend
 
     with inference_server(
@@ -327,8 +329,8 @@ def test_processes_of_a_real_model_survive_what_dies_and_leave_nothing(world: Wo
         computing = [p for p in family if "inference.engine.process_child" in p.cmdline()]
         speaking = [p for p in family if "inference.server.workers.worker" in p.cmdline()]
         assert (len(computing), len(speaking)) == (1, 2), "one model in memory, however many speak for it"
-        for one in speaking:
-            assert not any("torch" in m.path for m in one.memory_maps()), "a web worker has no model"
+        for web in speaking:
+            assert not any("torch" in m.path for m in web.memory_maps()), "a web worker has no model"
 
         computing[0].kill()
         statuses = {one.predict("again").status_code for one in all_of_them}
