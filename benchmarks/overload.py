@@ -4,8 +4,8 @@
 
 First the peak: 32 callers that each wait for their answer. Then `factor` times that rate by the clock, whatever comes back,
 over at most so many connections (a request that finds none free is counted as not sent). Then one caller again, until the
-answers come as they did before. Stops by itself. Prints one JSON object: answered over peak, the slowest hundredth of the answers
-and of the refusals, seconds to recovery, canary and memory before and after; `met` says which aims hold: goodput >= 90 % of the
+answers come as they did before. Stops by itself. Prints one JSON object: answered over peak, the slowest hundredth of answers
+and of refusals, seconds to recovery, canary and memory before and after; `met` says which aims hold: goodput >= 90 % of the
 peak, refused within 100 ms, answered within the deadline, recovered within 5 s, canary the same. The client runs on the same
 cores and takes its share of them.
 """

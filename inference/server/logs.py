@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
 import logging.config
 import secrets
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from typing import TextIO
 
 from inference.engine.errors import describe_error
 
@@ -41,6 +44,39 @@ class JsonLines(logging.Formatter):
         return _encode(line)
 
 
+class Bundles(logging.StreamHandler[TextIO]):
+    """Writes lines of the event loop in bundles, at most `PATIENCE_S` late: a call to the kernel for each request
+    would let the interpreter's lock go each time. A warning, and what comes from another thread, is written at
+    once."""
+
+    PATIENCE_S = 0.05
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            if record.levelno < logging.WARNING:
+                if len(self._lines) > 1:
+                    return  # Whoever wrote the first line has seen to it.
+                asyncio.get_running_loop().call_later(self.PATIENCE_S, self.flush)
+                return
+        except RuntimeError:
+            pass  # No event loop here: write it now.
+        except Exception:
+            self.handleError(record)
+        self.flush()
+
+    def flush(self) -> None:
+        with self.lock or nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("".join(lines))
+            super().flush()
+
+
 class TextHasher:
     """Short keyed digests of texts: equal texts can be found in the log, a guessed text cannot be confirmed
     from it.
@@ -68,7 +104,7 @@ def configure_logging() -> None:
             "formatters": {"json": {"()": JsonLines}},
             "handlers": {
                 "out": {
-                    "class": "logging.StreamHandler",
+                    "()": Bundles,
                     "stream": "ext://sys.stdout",
                     "formatter": "json",
                 }

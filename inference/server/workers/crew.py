@@ -30,6 +30,7 @@ _KNOW_S = 60.0
 _FIGURES_S = 2.0
 # A worker that says nothing for so long hangs. It says something every second.
 SILENCE_S = 20.0
+_WATCH_S = 1.0
 _LEAST_PAUSE_S, _MOST_PAUSE_S, _YOUNG_S = 0.1, 5.0, 30.0
 
 
@@ -158,15 +159,14 @@ class Crew:
 
     # Connections
 
-    def give(self, connection: socket.socket) -> None:
+    def give(self, connection: socket.socket) -> bool:
         """Hand an accepted connection to the worker with the fewest; by turns where they are equal. So a few
-        kept connections spread evenly, which neither a shared listening socket nor SO_REUSEPORT does."""
+        kept connections spread evenly, which neither a shared listening socket nor SO_REUSEPORT does. False
+        when none can take one just now."""
         seats = [seat for seat in self.seats.values() if seat.up]
         self._next += 1
         seats.sort(key=lambda seat: (seat.connections, (seat.number - self._next) % self._workers))
-        for seat in seats:
-            if seat.give(connection):
-                return
+        return any(seat.give(connection) for seat in seats)
 
     @property
     def takes(self) -> bool:
@@ -220,11 +220,17 @@ class Crew:
                 await asyncio.sleep(_MOST_PAUSE_S)
 
     async def _watch(self) -> None:
+        last = time.monotonic()
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_WATCH_S)
             self.push()
+            now = time.monotonic()
+            stood_still, last = now - last > 3 * _WATCH_S, now
             for seat in list(self.seats.values()):
-                if seat.up and time.monotonic() - seat.heard_at > SILENCE_S:
+                if stood_still:
+                    # So did the whole machine, or somebody stopped us all: silence says nothing.
+                    seat.heard_at = now
+                elif seat.up and now - seat.heard_at > SILENCE_S:
                     logger.error("worker_hangs", extra={"worker": seat.number})
                     seat.kill()
 

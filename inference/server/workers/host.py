@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+import time
 from contextlib import suppress
 
 import uvicorn
 
+from inference.engine.errors import describe_error
 from inference.server.background import start_background, stop_background
 from inference.server.loading import BackendLoader
 from inference.server.settings import ServerSettings
@@ -24,6 +27,8 @@ _BACKLOG = 2048
 _AT_ONCE = 64
 # Out of descriptors, say: the kernel keeps the rest while we wait for some to be closed.
 _PAUSE_S = 0.1
+# So long a connection waits for a worker that takes it off our hands.
+_HOLD_S = 5.0
 
 
 class Host:
@@ -41,7 +46,8 @@ class Host:
         self._loop = asyncio.get_running_loop()
         settings = self._settings
         state = build_state(settings, self._load_backend, port=self._listener.getsockname()[1])
-        self.crew = Crew(state, state.fleet, Board(new_board()), settings.web_workers)
+        board = Board(new_board())
+        self.crew = Crew(state, state.fleet, board, settings.web_workers)
         self._listener.setblocking(False)
         try:
             await self.crew.start()
@@ -60,6 +66,7 @@ class Host:
             self._listener.close()
             await self.crew.stop(settings.drain_timeout_s + 5)
             await stop_background(state)
+            os.close(board.fd)
 
     def stop(self) -> None:
         """From any thread, or a signal's handler."""
@@ -70,33 +77,38 @@ class Host:
         (self._ending if self._draining.is_set() else self._draining).set()
 
     async def _take_connections(self) -> None:
-        """Hand them over; while no worker is up they wait in the kernel."""
-        loop = asyncio.get_running_loop()
-        come = asyncio.Event()
+        """Hand them over, for ever; while no worker is up they wait in the kernel."""
         while True:
-            if not self.crew.takes:
-                await asyncio.sleep(0.01)
-                continue
-            come.clear()
-            loop.add_reader(self._listener, come.set)
             try:
-                await come.wait()
-            finally:
-                loop.remove_reader(self._listener)
-            await self._take()
+                if self.crew.takes:
+                    await self._come()
+                    await self._take()
+                else:
+                    await asyncio.sleep(0.01)
+            except Exception as exc:
+                logger.error("accept_failed", extra={"error": describe_error(exc)})
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _come(self) -> None:
+        """Until somebody wants to connect."""
+        loop, come = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._listener, come.set)
+        try:
+            await come.wait()
+        finally:
+            loop.remove_reader(self._listener)
 
     async def _take(self) -> None:
+        """Raises OSError when the system has no more descriptors, say."""
         for _ in range(_AT_ONCE):
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
-            except OSError as exc:
-                logger.error("accept_failed", extra={"errno": exc.errno})
-                await asyncio.sleep(_PAUSE_S)
-                return
             with connection:
-                self.crew.give(connection)
+                until = time.monotonic() + _HOLD_S
+                while not self.crew.give(connection) and time.monotonic() < until:
+                    await asyncio.sleep(0.005)
 
 
 def serve_with_workers(

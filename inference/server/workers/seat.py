@@ -53,10 +53,18 @@ class Seat:
     async def start(self, hello: dict[str, Any]) -> None:
         """Raises OSError."""
         ours, theirs = socket.socketpair()
-        self._gifts, their_gifts = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # A stream: of datagrams the kernel keeps ten, and a crowd comes in hundreds.
+        self._gifts, their_gifts = socket.socketpair()
         self._gifts.setblocking(False)
         fds = (theirs.fileno(), their_gifts.fileno(), self._board.fd)
-        self._process = subprocess.Popen(
+        with theirs, their_gifts:
+            self._process = self._launch(fds)
+        await self._loop.create_connection(lambda: self.link, sock=ours)
+        self.link.tell(Kind.HELLO, hello)
+
+    @staticmethod
+    def _launch(fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [sys.executable, "-m", "inference.server.workers.worker", *map(str, fds)],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
@@ -64,10 +72,6 @@ class Seat:
             # Processes are what uses the cores here; threads of the tokenizers would only stand in their way.
             env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"},
         )
-        theirs.close()
-        their_gifts.close()
-        await self._loop.create_connection(lambda: self.link, sock=ours)
-        self.link.tell(Kind.HELLO, hello)
 
     def kill(self) -> None:
         """End it at once; `_on_lost` follows."""

@@ -131,7 +131,15 @@ class Worker:
             for fd in fds:
                 connection = socket.socket(fileno=fd)
                 connection.setblocking(False)
-                self._do(self._loop.connect_accepted_socket(self.server.connection, connection))
+                self._do(self._serve(connection))
+
+    async def _serve(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self.server.connection, connection)
+        except OSError:
+            # The client has left already.
+            connection.close()
+            self.ended()
 
     def ended(self) -> None:
         self._board.ended[self.number] += 1
