@@ -6,7 +6,7 @@
 `workers`: the same with web workers before a host. `echo`: a Starlette route that reads JSON and writes it back, under
 uvicorn with the same settings and no log; `echo x N`: so many of them on one socket. Windows are interleaved (A B C A B C ...),
 one after the other, those that are not measured are frozen. Prints one JSON object: microseconds a request at 1 and at 32
-connections (medians) and the ratios. Needs `wrk` (apt-get install wrk).
+connections (medians), on the clock and of the server's processors, and the ratios. Needs `wrk` (apt-get install wrk).
 """
 
 from __future__ import annotations
@@ -69,8 +69,15 @@ def serve_ours(port: int) -> None:
     )
 
 
-def measure(server: Server, body: Path, connections: int, seconds: float) -> float:
-    """Microseconds a request. Raises RuntimeError when an answer was not 200."""
+def cpu_s(server: Server) -> float:
+    """Processor time that all processes of the server have used."""
+    return float(sum(sum(process.cpu_times()[:2]) for process in server.family()))
+
+
+def measure(server: Server, body: Path, connections: int, seconds: float) -> tuple[float, float]:
+    """Microseconds a request: on the clock, and of the server's processor time (which other work on the machine
+    does not change). Raises RuntimeError when an answer was not 200."""
+    before = cpu_s(server)
     headers = f"Content-Type: application/json\nAuthorization: Bearer {ours.TOKEN}"
     done = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / "load.lua"), server.url],
@@ -80,7 +87,8 @@ def measure(server: Server, body: Path, connections: int, seconds: float) -> flo
     result = json.loads(done.stdout.strip().splitlines()[-1])
     if result["refused"] or result["failed"]:
         raise RuntimeError(f"{server.name}: {result}")
-    return float(result["seconds"] / result["requests"] * 1e6)
+    spent = result["seconds"], cpu_s(server) - before
+    return spent[0] / result["requests"] * 1e6, spent[1] / result["requests"] * 1e6
 
 
 def start_all(stack: ExitStack, folder: Path, workers: int) -> dict[str, Server]:
@@ -133,7 +141,7 @@ def main() -> None:
         return serve_ours(options.port)
     if not shutil.which("wrk"):
         sys.exit("wrk is missing: apt-get install wrk")
-    windows: dict[str, dict[int, list[float]]] = {}
+    windows: dict[str, dict[str, list[tuple[float, float]]]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = start_all(stack, folder, options.web_workers)
@@ -147,26 +155,27 @@ def main() -> None:
                         measure(server, body, connections, 1)
                     spent = measure(server, body, connections, options.seconds)
                     server.freeze()
-                    windows.setdefault(name, {}).setdefault(connections, []).append(round(spent, 1))
-                    print(
-                        f"{turn + 1}/{options.rounds} {name} c={connections}: {spent:.1f} us", file=sys.stderr
-                    )
-    medians = {
-        name: {f"c={c}": statistics.median(spent) for c, spent in by.items()} for name, by in windows.items()
-    }
+                    windows.setdefault(name, {}).setdefault(f"c={connections}", []).append(spent)
+                    told = f"{spent[0]:.1f} us, processor {spent[1]:.1f} us"
+                    print(f"{turn + 1}/{options.rounds} {name} c={connections}: {told}", file=sys.stderr)
     against = {"ours": "echo", "workers": f"echo x {options.web_workers}"}
-    ratios = {
-        name: {load: round(medians[name][load] / medians[echo][load], 2) for load in medians[name]}
-        for name, echo in against.items()
+    found: dict[str, Any] = {}
+    for kind, name in enumerate(("us_a_request", "processor_us_a_request")):
+        medians = {
+            server: {load: round(statistics.median(s[kind] for s in spent), 1) for load, spent in by.items()}
+            for server, by in windows.items()
+        }
+        found[name] = medians
+        found[f"ratio_{name}"] = {
+            server: {load: round(us / medians[echo][load], 2) for load, us in medians[server].items()}
+            for server, echo in against.items()
+        }
+    rounded = {
+        name: {load: [[round(x, 1) for x in pair] for pair in pairs] for load, pairs in by.items()}
+        for name, by in windows.items()
     }
-    print(
-        json.dumps(
-            {
-                "benchmark": "http_overhead", "rounds": options.rounds, "cores": os.cpu_count(),
-                "us_a_request": medians, "ratio": ratios, "windows": windows,
-            }
-        )
-    )  # fmt: skip
+    facts = {"benchmark": "http_overhead", "rounds": options.rounds, "cores": os.cpu_count()}
+    print(json.dumps({**facts, **found, "windows": rounded}))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,12 @@ def pids() -> list[int]:
     return found
 
 
+def both() -> list[int]:
+    """The two workers, once those of the test before have ended."""
+    eventually(lambda: len(pids()) == 2, "not two workers")
+    return pids()
+
+
 def test_swap_and_rollback_under_load_fail_no_request(world: World) -> None:
     limits = {"max_wait_s": 30.0, "deadline_s": 30.0}
     with (
@@ -116,7 +122,7 @@ def test_connections_are_spread_evenly(world: World) -> None:
         caller.wait_ready()
         caller.http.close()
         with callers(caller, 12):
-            connected = {pid: len(psutil.Process(pid).net_connections("tcp")) for pid in pids()}
+            connected = {pid: len(psutil.Process(pid).net_connections("tcp")) for pid in both()}
             assert sorted(connected.values()) == [6, 6]
 
 
@@ -142,7 +148,7 @@ def test_a_worker_that_dies_costs_its_own_requests_and_is_replaced(world: World)
             thread.start()
         eventually(lambda: backend.forwards > before, "no request runs")
         time.sleep(0.2)
-        killed = pids()[0]
+        killed = both()[0]
         os.kill(killed, signal.SIGKILL)
         time.sleep(0.2)
         backend.armed = False
@@ -214,7 +220,7 @@ def test_metrics_are_those_of_all_workers(world: World) -> None:
             assert "assay_request_ms_bucket" in text
         figures = caller.get(f"/tei/{MODEL_ID}/metrics", TOKEN).text
         assert "assay_inputs_total 16.0" in figures
-        os.kill(pids()[0], signal.SIGKILL)
+        os.kill(both()[0], signal.SIGKILL)
         eventually(lambda: len(pids()) == 2, "no other took its place")
         with callers(caller, 1) as [another]:
             assert 'assay_requests_total{protocol="assay",status="200"} 8.0' in another.get("/metrics").text
