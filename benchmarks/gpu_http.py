@@ -1,10 +1,11 @@
 """The inference server on one CUDA device, over HTTP: the real process, loaded from other processes.
 
-    python -m benchmarks.gpu_http [--seconds 8]      from the repository's root
+    python -m benchmarks.gpu_http [--setups 1x0,1x8,1x12,4x0] [--seconds 8]      from the repository's root
 
 Needs what the server needs (torch, tokenizers, safetensors, starlette, uvicorn, prometheus-client, httpx); no network and no
-Django. Prints one JSON object: texts/s with 32 texts a request at rising concurrency, and the latencies of single texts sent at
-a steady 2,000 a second (open loop: a slow answer does not slow the sender down).
+Django. A setup is REPLICASxWORKERS: so many servers on the one device, each with so many web workers (0: all in one process).
+Prints one JSON object a setup: texts/s with 32 texts a request at rising concurrency, and the latencies of single texts sent
+at a steady 2,000 a second (open loop: a slow answer does not slow the sender down).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 from benchmarks import ours
 from benchmarks.models import texts
-from benchmarks.processes import free_port, start
+from benchmarks.processes import StartError, free_port, start
 
 CLIENTS = 6  # processes that make the load
 
@@ -143,7 +144,7 @@ def load(result: dict[str, Any], ports: list[int], options: argparse.Namespace) 
     usage = subprocess.run(
         ["ps", "-eo", "pcpu,rss,args", "--sort=-pcpu"], capture_output=True, text=True
     ).stdout
-    result["processes"] = [line[:90] for line in usage.splitlines()[1:6]]
+    result["processes"] = [line[:90] for line in usage.splitlines()[1:8]]
 
 
 def main() -> None:
@@ -153,23 +154,33 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--rate", type=float, default=2000)
-    parser.add_argument("--replicas", type=int, default=1, help="servers beside each other on the one device")
-    parser.add_argument("--log", type=Path, help="keep the log of the server here")
+    parser.add_argument("--setups", default="1x0,1x8,1x12,4x0", help="REPLICASxWORKERS, one after the other")
+    parser.add_argument("--log", type=Path, help="keep the log of each setup's first server in this folder")
     options = parser.parse_args()
-    result: dict[str, Any] = {
-        "benchmark": "gpu_http", "precision": options.precision, "cores": os.cpu_count(), "replicas": options.replicas,
-    }  # fmt: skip
+    for setup in options.setups.split(","):
+        replicas, workers = map(int, setup.split("x"))
+        try:
+            result = measure(replicas, workers, options)
+        except StartError as exc:
+            result = {"replicas": replicas, "web_workers": workers, "error": str(exc)}
+        print(json.dumps({"benchmark": "gpu_http", "precision": options.precision, **result}), flush=True)
+
+
+def measure(replicas: int, workers: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One setup, started, loaded and ended. Raises StartError."""
+    result: dict[str, Any] = {"cores": os.cpu_count(), "replicas": replicas, "web_workers": workers}
     body = json.dumps({"inputs": texts()[0]}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ours.TOKEN}"}
     more = {
         "ASSAY_SERVER_PRECISION": options.precision,
         "ASSAY_SERVER_MAX_QUEUED_INPUTS": "8192",
         "ASSAY_SERVER_MAX_CONCURRENT_REQUESTS": "4096",
+        "ASSAY_SERVER_WEB_WORKERS": str(workers),
     }
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         control = stack.enter_context(ours.control_plane())
-        ports = [free_port() for _ in range(options.replicas)]
+        ports = [free_port() for _ in range(replicas)]
         for port in ports:
             server = start(
                 "server",
@@ -183,10 +194,13 @@ def main() -> None:
             )
             stack.callback(server.stop)
             result["start_s"] = server.start_s
+        if workers > 1:
+            time.sleep(3)  # the other workers come up
         load(result, ports, options)
         if options.log:
-            shutil.copy(folder / f"server-{ports[0]}.log", options.log)
-    print(json.dumps(result))
+            options.log.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / f"server-{ports[0]}.log", options.log / f"server-{replicas}x{workers}.log")
+    return result
 
 
 if __name__ == "__main__":

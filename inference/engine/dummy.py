@@ -9,7 +9,8 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,10 @@ class DummyBackend:
     def join(self, words: Sequence[str]) -> str:
         return " ".join(words)
 
+    def tokeniser_facts(self) -> dict[str, Any]:
+        """What another process needs to encode as this backend does: nothing that its shape does not tell."""
+        return {"dummy": True}
+
     def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
         if self.head.kind == "tag":
             rows = [np.array([self._row(token) for token in e.input_ids], np.float32) for e in batch]
@@ -54,20 +59,22 @@ class DummyBackend:
         return [((number + self.salt) * (i + 3)) % 7 for i in range(self.head.size)]
 
     def _encode(self, text: str) -> Encoding:
-        found = list(re.finditer(r"\S+", text))
-        ids = [1, *(zlib.crc32(word.group().encode()) for word in found), 2]
-        pieces = [Piece(i + 1, word.group(), *word.span(), False) for i, word in enumerate(found)]
+        ids = [1, *map(_number, text.split()), 2]
         cut = self.max_length
-        return Encoding(
-            ids[:cut],
-            [0] * min(len(ids), cut),
-            len(ids) > cut,
-            tuple(pieces[: cut - 1]) if self._tags else (),
-        )
+        pieces: tuple[Piece, ...] = ()
+        if self._tags:
+            words = enumerate(re.finditer(r"\S+", text), 1)
+            pieces = tuple(Piece(i, word.group(), *word.span(), False) for i, word in words)[: cut - 1]
+        return Encoding(ids[:cut], [0] * min(len(ids), cut), len(ids) > cut, pieces)
 
     @property
     def _tags(self) -> bool:
         return self.head.kind == "tag"
+
+
+@lru_cache(10_000)
+def _number(word: str) -> int:
+    return zlib.crc32(word.encode())
 
 
 def load_dummy(config: ClassifierConfig) -> DummyBackend:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from inference.engine.admission import Admission, Permit
 from inference.engine.backend import Backend, Encoding
 from inference.engine.errors import EngineClosed, ModelLoadError
 from inference.engine.job import Job
-from inference.engine.postprocess import finish, row_finisher
-from inference.engine.tasks import Classify, Head, Input, Options, check_options
+from inference.engine.prepared import Prepared, prepare
+from inference.engine.remote import describe_tokeniser
+from inference.engine.tasks import Classify, Head, Input, Options
 from inference.engine.types import Answer, EngineLimits, Result, Variant
-from inference.engine.validate import check_fits, check_inputs
+from inference.engine.validate import check_inputs
 from inference.engine.warm_up import CANARY_TEXT, check_canary, run_canary, signature, warm_up
+from inference.engine.wire import RemoteJob
 from inference.engine.worker import Worker
 
 
@@ -41,7 +44,7 @@ class Engine:
         self.canary: list[float] = list(canary_reference or [])
         self._backends: list[Backend] = list(backend) if isinstance(backend, Sequence) else [backend]
         self._backend = self._backends[0]
-        self._admission = Admission(self.limits.max_queued_inputs)
+        self._admission = Admission(self.limits.max_queued_inputs, self.limits.max_wait_s)
         self._worker = Worker(self._backends, self.limits, name)
 
     @property
@@ -73,6 +76,11 @@ class Engine:
     def alive(self) -> bool:
         """Whether a thread takes work. False for good once none does."""
         return self._worker.alive
+
+    @property
+    def encodes_here(self) -> bool:
+        """Whether `prepare` may run on an event loop (short texts: under a millisecond)."""
+        return True
 
     @property
     def waiting_inputs(self) -> int:
@@ -110,19 +118,60 @@ class Engine:
         """
         chosen = options if options is not None else Classify(top_k)
         try:
-            checked = check_inputs(inputs)
-            check_options(chosen, self.head, len(checked))
-            return self._queue(
-                permit,
-                checked,
-                row_finisher(chosen, self._backend),
-                lambda results: finish(chosen, results),
-                truncate=truncate,
-                deadline=deadline,
-            )
+            prepared = self.prepare(check_inputs(inputs), chosen, truncate=truncate)
         except BaseException:
             permit.release()
             raise
+        return self.enqueue(permit, prepared, deadline=deadline)
+
+    def prepare(self, inputs: Sequence[Input], options: Options, *, truncate: bool = True) -> Prepared:
+        """The first half of `submit`, from any thread: tokenised. `inputs` are as `check_inputs` gives them.
+        Raises InferenceInputError."""
+        return prepare(self._backend, inputs, options, truncate=truncate)
+
+    def enqueue(self, permit: Permit, prepared: Prepared, *, deadline: float | None = None) -> Future[Answer]:
+        """The other half, which costs nothing worth a thread. Raises EngineClosed; the permit is then free."""
+        job = Job(
+            prepared.encodings,
+            prepared.to_result,
+            prepared.finish,
+            self.variant,
+            deadline,
+            prepared.spent_ms,
+            permit,
+        )
+        # A caller that gives up while waiting frees its place at once, not when a thread finds it.
+        job.future.add_done_callback(lambda _: permit.release())
+        try:
+            self._worker.put(job)
+        except BaseException:
+            permit.release()
+            raise
+        return job.future
+
+    def compute(self, job: RemoteJob) -> Future[Answer]:
+        """A request that another process tokenised: the answer's results are the backend's arrays as they come.
+        Raises EngineBusy, EngineClosed."""
+        permit = self.admit(len(job.lengths))
+        encodings = job.encodings(arrays=getattr(self._backend, "takes_arrays", False))
+        return self.enqueue(permit, Prepared(encodings, _as_it_is, tuple, 0.0), deadline=job.deadline)
+
+    def describe(self) -> dict[str, Any]:
+        """What a `RemoteEngine` in another process must know, as JSON."""
+        return {
+            "labels": list(self.labels),
+            "head": asdict(self.head),
+            "variant": asdict(self.variant),
+            "max_length": self.max_length,
+            "token_budget": self.token_budget,
+            "max_queued_inputs": self.limits.max_queued_inputs,
+            "tokeniser": describe_tokeniser(self._backend),
+        }
+
+    def publish_waiting(self, cells: memoryview[int], waiting: int, room: int) -> None:
+        """From now on the inputs that wait, and how many may, stand in those cells, where other processes read
+        them."""
+        self._admission.publish(cells, waiting, room)
 
     def ask(
         self, inputs: Sequence[Input], options: Options | None = None, *, truncate: bool = True
@@ -147,9 +196,15 @@ class Engine:
             raise EngineClosed("The engine's thread ended.")
         # Outside the queue's limit: a full queue is no sign of a sick model.
         permit = Admission(1).take(1)
-        answer = self._queue(
-            permit, [CANARY_TEXT], lambda row, _: signature(row, self.head), lambda scores: tuple(scores)
-        ).result(timeout_s)
+        started = time.perf_counter()
+        encodings = self._backend.encode([CANARY_TEXT])
+        prepared = Prepared(
+            encodings,
+            lambda row, _: signature(row, self.head),  # type: ignore[arg-type, return-value]
+            tuple,
+            (time.perf_counter() - started) * 1000,
+        )
+        answer = self.enqueue(permit, prepared).result(timeout_s)
         scores: Any = answer.results[0]
         check_canary(scores, self.canary, self.variant.dtype)
 
@@ -158,27 +213,6 @@ class Engine:
         self._worker.close(timeout_s)
         for backend in self._backends:
             backend.close()
-
-    def _queue(
-        self,
-        permit: Permit,
-        inputs: Sequence[Input],
-        to_result: Callable[[NDArray[np.float32], Encoding], Any],
-        finish_job: Callable[[Sequence[Any]], tuple[Result, ...]],
-        *,
-        truncate: bool = True,
-        deadline: float | None = None,
-    ) -> Future[Answer]:
-        started = time.perf_counter()
-        encodings = self._backend.encode(inputs)
-        if not truncate:
-            check_fits([e.truncated for e in encodings], self._backend.max_length)
-        spent_ms = (time.perf_counter() - started) * 1000
-        job = Job(encodings, to_result, finish_job, self.variant, deadline, spent_ms, permit)
-        # A caller that gives up while waiting frees its place at once, not when a thread finds it.
-        job.future.add_done_callback(lambda _: permit.release())
-        self._worker.put(job)
-        return job.future
 
     def _prepare(self, backend: Backend) -> None:
         try:
@@ -193,3 +227,7 @@ class Engine:
                 f"The warm-up failed ({type(exc).__name__}).", code="warm_up_failed"
             ) from exc
         self.canary = scores
+
+
+def _as_it_is(row: NDArray[np.float32], encoding: Encoding) -> Any:
+    return row

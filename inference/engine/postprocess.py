@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engine.backend import Backend, Encoding, Numbers
+from inference.engine.backend import Encoding, Numbers
 from inference.engine.errors import InferenceInputError, InferenceOutputError
 from inference.engine.tagging import find_entities
 from inference.engine.tasks import Classify, Compare, Embed, Entail, Head, Options, Rank, Tag
 from inference.engine.types import Embedding, LabelScore, Prediction, Result, Score
 
 ToResult = Callable[[NDArray[np.float32], Encoding], Result]
+ToResults = Callable[[NDArray[np.float32], Sequence[Encoding]], Sequence[Result]]
+
+
+class Known(Protocol):
+    """What must be known of a model to read its numbers."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def head(self) -> Head: ...
+
+    def join(self, words: Sequence[str]) -> str: ...
 
 
 def check_shapes(rows: Numbers, batch: Sequence[Encoding], head: Head) -> None:
@@ -55,20 +69,42 @@ def to_prediction(
     activation: str = "softmax",
 ) -> Prediction:
     """The prediction for one row of logits, confidences to six digits. Raises as `probabilities`."""
-    chances = probabilities(row, activation)
-    # A stable sort of the negated values: of two equal labels the first wins, as argmax would have it.
-    order = np.argsort(-chances, kind="stable")
-    best = int(order[0])
-    scores = None
-    if top_k is not None:
-        scores = tuple(LabelScore(labels[int(i)], round(float(chances[i]), 6)) for i in order[:top_k])
-    return Prediction(
-        label=labels[best],
-        confidence=round(float(chances[best]), 6),
-        token_count=len(encoding),
-        truncated=encoding.truncated,
-        scores=scores,
+    return to_predictions(row[np.newaxis], [encoding], labels, top_k, activation)[0]
+
+
+def to_predictions(
+    table: NDArray[np.float32],
+    encodings: Sequence[Encoding],
+    labels: Sequence[str],
+    top_k: int | None,
+    activation: str = "softmax",
+) -> list[Prediction]:
+    """One prediction for each row of logits (inputs, labels), all at once. Raises as `probabilities`."""
+    chances = probabilities(table, activation)
+    # A stable sort of the negated values: of two equal labels the first wins, as argmax has it.
+    order = (
+        chances.argmax(axis=1)[:, np.newaxis]
+        if top_k is None
+        else np.argsort(-chances, axis=1, kind="stable")[:, :top_k]
     )
+    best = np.take_along_axis(chances, order, axis=1).tolist()
+    made = []
+    for encoding, places, values in zip(encodings, order.tolist(), best, strict=True):
+        scores = None
+        if top_k is not None:
+            scores = tuple(
+                LabelScore(labels[i], round(value, 6)) for i, value in zip(places, values, strict=True)
+            )
+        made.append(
+            Prediction(
+                label=labels[places[0]],
+                confidence=round(values[0], 6),
+                token_count=len(encoding),
+                truncated=encoding.truncated,
+                scores=scores,
+            )
+        )
+    return made
 
 
 def to_vector(row: NDArray[np.float32], *, normalise: bool) -> NDArray[np.float32]:
@@ -89,7 +125,7 @@ def to_score(row: NDArray[np.float32], head: Head, *, raw: bool) -> float:
     return float(row[0]) if raw else float(probabilities(row, "sigmoid")[0])
 
 
-def row_finisher(options: Options, backend: Backend) -> ToResult:
+def row_finisher(options: Options, backend: Known) -> ToResult:
     """How one input's numbers become its result."""
     head, labels = backend.head, backend.labels
     match options:
@@ -116,6 +152,14 @@ def row_finisher(options: Options, backend: Backend) -> ToResult:
     return lambda row, encoding: Embedding(
         tuple(to_vector(row, normalise=normalise).tolist()), len(encoding), encoding.truncated
     )
+
+
+def table_finisher(options: Options, known: Known) -> ToResults | None:
+    """As `row_finisher`, for all inputs of a request at once, where that saves time; else None."""
+    if not isinstance(options, Classify):
+        return None
+    labels, top_k, chosen = known.labels, options.top_k, options.activation or known.head.activation
+    return lambda table, encodings: to_predictions(table, encodings, labels, top_k, chosen)
 
 
 def finish(options: Options, results: Sequence[Result]) -> tuple[Result, ...]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from inference.engine.backend import Encoding, Numbers
 from inference.engine.errors import BackendLost, InferenceError, InferenceOutOfMemory, ModelLoadError
-from inference.engine.preprocessing import read_step
+from inference.engine.remote import tokeniser_from
 from inference.engine.tasks import Head, Input
 from inference.engine.tokenise import Tokeniser
 from inference.engine.types import ClassifierConfig, Variant
@@ -47,15 +47,7 @@ def load_in_processes(config: ClassifierConfig, *, threads: int | None = None) -
     lanes = cores if config.precision != "fp32" else 1
     group = _Group(config, lanes=lanes, threads=max(1, cores // lanes))
     facts = group.start()
-    step = read_step(config.snapshot)
-    tokeniser = Tokeniser(
-        facts["tokenizer"],
-        facts["max_length"],
-        step,
-        pieces=facts["head"]["kind"] == "tag",
-        types=facts["types"],
-        side=facts["side"],
-    )
+    tokeniser = tokeniser_from(facts, facts["max_length"], Head(**facts["head"]), config.snapshot)
     return [ProcessBackend(group, lane, tokeniser, facts) for lane in range(group.lanes)]
 
 
@@ -152,7 +144,10 @@ def _first_answer(
 
 
 class ProcessBackend:
-    """Implements `Backend`: encodes here, computes there."""
+    """Implements `Backend`: encodes here, computes there. Encodings may hold arrays in the place of lists, and
+    no segment ids where all are 0."""
+
+    takes_arrays = True
 
     def __init__(self, group: _Group, lane: int, tokeniser: Tokeniser, facts: dict[str, Any]) -> None:
         self._group, self._lane, self._tokeniser = group, lane, tokeniser
@@ -169,6 +164,10 @@ class ProcessBackend:
     def encode(self, inputs: Sequence[Input]) -> list[Encoding]:
         return self._tokeniser.encode(inputs)
 
+    def tokeniser_facts(self) -> dict[str, Any]:
+        """What another process needs to encode as this backend does."""
+        return self._tokeniser.facts()
+
     def join(self, words: Sequence[str]) -> str:
         return self._tokeniser.join(words)
 
@@ -180,12 +179,12 @@ class ProcessBackend:
             self._group.restart(self._lane)
         connection = self._group.connections[self._lane]
         lengths = [len(encoding) for encoding in batch]
-        kinds = self._types and any(any(encoding.type_ids) for encoding in batch)
+        kinds = self._types and any(_marked(encoding.type_ids) for encoding in batch)
         try:
             connection.send_bytes(json.dumps({"lengths": lengths, "types": kinds}).encode())
             connection.send_bytes(_flat([encoding.input_ids for encoding in batch]))
             if kinds:
-                connection.send_bytes(_flat([encoding.type_ids for encoding in batch]))
+                connection.send_bytes(_flat([_types(encoding) for encoding in batch]))
             if not connection.poll(_FORWARD_S):
                 raise EOFError
             told = json.loads(connection.recv_bytes())
@@ -213,5 +212,14 @@ class ProcessBackend:
         return np.split(rows, np.cumsum(lengths)[:-1])
 
 
-def _flat(rows: Sequence[list[int]]) -> bytes:
-    return np.concatenate([np.array(row, dtype=np.int32) for row in rows]).tobytes()
+def _flat(rows: Sequence[Any]) -> bytes:
+    return np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]).tobytes()
+
+
+def _marked(kinds: Any) -> bool:
+    """Whether a segment id is other than 0."""
+    return bool(kinds.any()) if isinstance(kinds, np.ndarray) else any(kinds)
+
+
+def _types(encoding: Encoding) -> Any:
+    return encoding.type_ids if len(encoding.type_ids) else np.zeros(len(encoding), np.int32)

@@ -11,6 +11,7 @@ from inference.server.loading import engine_backend
 from inference.server.logs import configure_logging
 from inference.server.running import serve
 from inference.server.settings import SettingsError, read_settings
+from inference.server.workers.host import serve_with_workers
 
 
 def main() -> int:
@@ -26,7 +27,8 @@ def main() -> int:
     # Loading is local anyway; this makes the Hub's client refuse even by mistake.
     os.environ["HF_HUB_OFFLINE"] = "1"
     configure_logging()
-    serve(settings, engine_backend, host=options.host, port=options.port)
+    start = serve_with_workers if settings.web_workers > 1 else serve
+    start(settings, engine_backend, host=options.host, port=options.port)
     return 0
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -30,7 +30,7 @@ from inference.server.protocols import hub, kserve, openai, tei
 from inference.server.protocols.errors import protocol_of, shape
 from inference.server.responses import json_response
 from inference.server.settings import ServerSettings
-from inference.server.state import build_state
+from inference.server.state import ServerState, build_state
 
 logger = logging.getLogger("inference.server.requests")
 
@@ -39,17 +39,32 @@ _QUIET = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/read
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
+OpenState = Callable[[], AbstractAsyncContextManager[ServerState]]
+
+
 def create_app(settings: ServerSettings, load_backend: BackendLoader, *, port: int = 0) -> RequestLine:
-    """The application. `load_backend` is the engine's, or a dummy in tests; `port` only names the replica."""
+    """The application of a server of one process. `load_backend` is the engine's, or a dummy in tests; `port`
+    only names the replica."""
+
+    @asynccontextmanager
+    async def open_state() -> AsyncIterator[ServerState]:
+        state = build_state(settings, load_backend, port=port)
+        start_background(state)
+        try:
+            yield state
+        finally:
+            await stop_background(state)
+
+    return make_app(open_state, settings.hosts)
+
+
+def make_app(open_state: OpenState, hosts: Iterable[str]) -> RequestLine:
+    """The application around what `open_state` gives for its life. `hosts`: the names that it answers by."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.server = state = build_state(settings, load_backend, port=port)
-        start_background(state)
-        try:
+        async with open_state() as app.state.server:
             yield
-        finally:
-            await stop_background(state)
 
     app = Starlette(
         routes=[
@@ -74,7 +89,7 @@ def create_app(settings: ServerSettings, load_backend: BackendLoader, *, port: i
     )
     # A redirect for a slash would be an answer without our shape, and would send the body to be resent.
     app.router.redirect_slashes = False
-    return RequestLine(app, Hosts(settings.hosts))
+    return RequestLine(app, Hosts(hosts))
 
 
 class RequestLine:
@@ -120,10 +135,8 @@ class RequestLine:
         if "app" not in scope:  # refused before there was anything to measure
             logger.info("request", extra={"request_id": request_id, "status": status, **fields})
             return
-        metrics = scope["app"].state.server.metrics
-        protocol = protocol_of(scope["path"])
-        metrics.requests.labels(protocol, str(status)).inc()
-        metrics.duration.labels(protocol).observe(spent_s * 1000)
+        state: ServerState = scope["app"].state.server
+        state.metrics.request(protocol_of(scope["path"]), status, spent_s * 1000)
         route = scope.get("route")
         # The route, not the path: people paste texts into addresses too.
         line = {
@@ -134,6 +147,8 @@ class RequestLine:
             "duration_ms": round(spent_s * 1000, 2),
             **fields,
         }
+        if state.worker is not None:
+            line["worker"] = state.worker
         logger.log(logging.ERROR if status >= 500 and status != 503 else logging.INFO, "request", extra=line)
 
 
@@ -143,7 +158,10 @@ def _header(scope: Scope, wanted: bytes) -> str:
 
 def _request_id(scope: Scope) -> str:
     given = _header(scope, b"x-request-id")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    if _REQUEST_ID.fullmatch(given):
+        return given
+    # Unique, not secret; the system's randomness would cost a call to the kernel.
+    return f"{random.getrandbits(128):032x}"
 
 
 def _unknown_host(scope: Scope) -> Response:

@@ -11,14 +11,14 @@ from inference.engine.errors import describe_error
 from inference.server.errors import ControlRefused, ControlUnavailable, ManifestError
 from inference.server.files import read_json, write_json
 from inference.server.manifest import parse_manifest
-from inference.server.state import ServerState
+from inference.server.state import HostState
 
 logger = logging.getLogger(__name__)
 
 MANIFEST_FILE = "manifest.json"
 
 
-def start_background(state: ServerState) -> None:
+def start_background(state: HostState) -> None:
     """Restore the last manifest and start the loops."""
     restore_manifest(state)
     for name, loop in (
@@ -30,7 +30,7 @@ def start_background(state: ServerState) -> None:
         state.tasks.append(asyncio.create_task(loop(state), name=name))
 
 
-async def stop_background(state: ServerState) -> None:
+async def stop_background(state: HostState) -> None:
     """End the loops, save what a restart needs, close everything."""
     for task in state.tasks:
         task.cancel()
@@ -43,7 +43,7 @@ async def stop_background(state: ServerState) -> None:
     state.pool.shutdown(wait=False)
 
 
-def restore_manifest(state: ServerState) -> None:
+def restore_manifest(state: HostState) -> None:
     """Serve what was served before the restart; the first poll corrects it if the control plane answers."""
     stored = read_json(state.settings.cache / MANIFEST_FILE)
     if stored is None:
@@ -56,7 +56,7 @@ def restore_manifest(state: ServerState) -> None:
     logger.info("manifest_restored", extra={"models": len(stored["models"])})
 
 
-async def poll_manifest(state: ServerState) -> None:
+async def poll_manifest(state: HostState) -> None:
     """Follow the control plane's manifest. A wrong or missing one changes nothing."""
     etag: str | None = None
     trouble = ""
@@ -89,15 +89,15 @@ async def poll_manifest(state: ServerState) -> None:
     await _forever(poll, state.settings.manifest_poll_s)
 
 
-async def load_models(state: ServerState) -> None:
+async def load_models(state: HostState) -> None:
     await _forever(state.fleet.run, 1.0)
 
 
-async def check_models(state: ServerState) -> None:
+async def check_models(state: HostState) -> None:
     await _forever(state.fleet.check, state.settings.check_s)
 
 
-async def report_status(state: ServerState) -> None:
+async def report_status(state: HostState) -> None:
     """Tell the control plane after each change and every `report_s`; a failed report is made up by the
     next."""
 

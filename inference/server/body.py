@@ -67,7 +67,7 @@ def parse_json(raw: bytes) -> Any:
     except UnicodeDecodeError:
         raise _invalid("The body is not UTF-8.") from None
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as exc:
         raise _invalid(f"The body is not JSON (line {exc.lineno}, column {exc.colno}).") from None
     except RecursionError:
@@ -94,6 +94,9 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value):
         raise ApiError(422, "invalid_number", "The body holds a number beyond the range of a double.")
     return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 
 def _check_depth(value: Any) -> None:

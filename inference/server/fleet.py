@@ -4,69 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from inference.engine import EngineBusy, ModelLoadError
 from inference.engine.errors import describe_error
-from inference.server.errors import ApiError, ArtifactError
+from inference.server.errors import ArtifactError
 from inference.server.loading import LoadedModel, ModelLoader
-from inference.server.manifest import Manifest, ModelKey, ServedModel, SlotKey
+from inference.server.manifest import Manifest, ModelKey, ServedModel
 from inference.server.memory import room_for, weight_of
 from inference.server.settings import ServerSettings
+from inference.server.slots import Slot, Slots
 from inference.server.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CHANNEL = "production"
-_SHA1 = re.compile(r"[0-9a-f]{40}")
 _MAX_BACKOFF_S = 60.0
 
 
-@dataclass(eq=False)
-class Slot:
-    """One team's channel of one model: what it should serve, what it serves, what it served before."""
-
-    served: ServedModel
-    current: LoadedModel | None = None
-    previous: LoadedModel | None = None
-    state: str = "loading"
-    error: str | None = None
-    since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    failures: int = 0
-    retry_at: float = 0.0
-    asked: bool = False
-    used_at: float = 0.0
-
-    @property
-    def satisfied(self) -> bool:
-        return self.current is not None and self.current.key == self.served.key
-
-    def become(self, state: str, error: str | None = None) -> None:
-        if (state, error) != (self.state, self.error):
-            self.state, self.error, self.since = state, error, datetime.now(UTC)
+async def _nobody(model: LoadedModel) -> None:
+    """No one to tell."""
 
 
-class Fleet:
-    """Every slot of the manifest, and the loop that brings them to what the manifest asks."""
+class Fleet(Slots):
+    """Every slot of the manifest, and the loop that brings them to what the manifest asks.
+
+    `announce` is awaited with each new model before it answers, and `told` called after each change: so the
+    web workers of this server, if it has any, know a model before they need it.
+    """
 
     def __init__(self, settings: ServerSettings, loader: ModelLoader) -> None:
+        super().__init__()
         self._settings = settings
         self._loader = loader
-        self._slots: dict[SlotKey, Slot] = {}
         self._loaded: dict[ModelKey, LoadedModel] = {}
         self._wake = asyncio.Event()
         self._first_pass = False
         self.manifest: Manifest | None = None
         self.changed = asyncio.Event()
+        self.announce: Callable[[LoadedModel], Awaitable[None]] = _nobody
+        self.told: Callable[[], None] = lambda: None
 
-    # What callers see
+    @property
+    def generation(self) -> str | None:
+        return self.manifest.generation if self.manifest else None
 
     @property
     def ready(self) -> bool:
@@ -81,58 +65,18 @@ class Fleet:
             slot.current and slot.current.engine.alive for slot in self._slots.values()
         )
 
-    def counts(self) -> dict[str, int]:
-        states = [slot.state for slot in self._slots.values()]
-        return {state: states.count(state) for state in ("ready", "loading", "failed", "waiting")}
+    @property
+    def slots(self) -> list[Slot]:
+        return list(self._slots.values())
 
-    def team_slots(self, team: str) -> list[Slot]:
-        return [slot for key, slot in sorted(self._slots.items()) if key.team == team]
+    @property
+    def loaded(self) -> list[LoadedModel]:
+        """The models in memory that answer, or are kept for a rollback."""
+        return list(self._loaded.values())
 
-    @contextmanager
-    def use(self, team: str, model_id: str, selector: str) -> Iterator[tuple[Slot, LoadedModel]]:
-        """The slot's model, kept in memory until the request is answered, also when it is replaced meanwhile.
-
-        `selector` is a channel or a commit SHA that one of the team's channels serves. Raises ApiError 404,
-        503.
-        """
-        slot = self._find(team, model_id, selector)
-        model = slot.current
-        slot.used_at = time.monotonic()
-        if model is None or not model.engine.alive:
-            if slot.state == "waiting":
-                # Somebody wants it: it is loaded, and what nobody has used for longest makes room.
-                slot.asked = True
-                self._wake.set()
-            raise _not_loaded(slot)
-        model.in_flight += 1
-        try:
-            yield slot, model
-        finally:
-            model.in_flight -= 1
-            if model.retired and model.in_flight == 0:
-                self._unload(model)
-
-    def _find(self, team: str, model_id: str, selector: str) -> Slot:
-        if self.manifest is None:
-            raise ApiError(503, "starting", "The server has no manifest yet.", retry_after_s=2)
-        slots = [slot for key, slot in self._slots.items() if key.team == team and key.model_id == model_id]
-        if _SHA1.fullmatch(selector):
-            # By what answers, not by what is wanted: the answer must come from exactly this revision.
-            for slot in slots:
-                if slot.current is not None and slot.current.key.commit_sha == selector:
-                    return slot
-            slots = [slot for slot in slots if slot.served.commit_sha == selector]
-        else:
-            slots = [slot for slot in slots if slot.served.channel == selector]
-        if not slots:
-            # One sentence for "does not exist", "other team's" and "no such channel": it tells nobody what
-            # exists.
-            raise ApiError(
-                404,
-                "not_served",
-                "Your team is not served this model there; GET /v1/models lists what is served to it.",
-            )
-        return slots[0]
+    def ask_for(self, slot: Slot) -> None:
+        slot.asked = True
+        self._wake.set()
 
     # What the manifest changes
 
@@ -176,6 +120,7 @@ class Fleet:
                 continue
             if self.manifest is not None:
                 self._first_pass = True
+            self.told()
             now = time.monotonic()
             pauses = [
                 s.retry_at - now for s in self._slots.values() if not s.satisfied and s.state != "waiting"
@@ -296,6 +241,11 @@ class Fleet:
         logger.info(
             "model_ready", extra={**_name(served.key), "load_s": round(time.monotonic() - started, 3)}
         )
+        try:
+            await self.announce(model)
+        except BaseException:
+            self._discard(model)
+            raise
         self._loaded[served.key] = model
         for other in self._slots.values():
             if other.served.key == served.key and not other.satisfied:
@@ -355,40 +305,30 @@ class Fleet:
                 del self._loaded[key]
                 model.retired = True
                 if model.in_flight == 0:
-                    self._unload(model)
+                    self.unload(model)
 
-    def _unload(self, model: LoadedModel) -> None:
+    def unload(self, model: LoadedModel) -> None:
         logger.info("model_unloading", extra=_name(model.key))
         in_thread(partial(self._loader.unload, model)).add_done_callback(_log_failure)
 
     def _discard_late(self, task: asyncio.Future[LoadedModel]) -> None:
         if not task.cancelled() and task.exception() is None:
-            model = task.result()
-            model.retired = True
-            self._unload(model)
+            self._discard(task.result())
+
+    def _discard(self, model: LoadedModel) -> None:
+        model.retired = True
+        if model.in_flight == 0:
+            self.unload(model)
 
     def _notify(self) -> None:
         self._wake.set()
         self.changed.set()
+        self.told()
 
 
 def _log_failure(task: asyncio.Future[None]) -> None:
     if not task.cancelled() and (exc := task.exception()) is not None:
         logger.error("model_unload_failed", extra={"error": describe_error(exc)})
-
-
-def _not_loaded(slot: Slot) -> ApiError:
-    if slot.state == "failed":
-        return ApiError(
-            503,
-            "model_unavailable",
-            "The model could not be loaded; its owners can see why.",
-            retry_after_s=10,
-        )
-    if slot.state == "waiting":
-        sentence = "The model was not in memory and is being loaded now."
-        return ApiError(503, "model_loading", sentence, retry_after_s=3)
-    return ApiError(503, "model_loading", "The model is being loaded.", retry_after_s=2)
 
 
 def _sentence(exc: Exception, timeout_s: float) -> str:

@@ -4,10 +4,12 @@ event loop."""
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from inference.engine import Backend, ClassifierConfig, Engine, EngineLimits, ModelLoadError
 from inference.engine.tasks import TASKS
@@ -36,16 +38,22 @@ def engine_backend(config: ClassifierConfig) -> Backend | Sequence[Backend]:
     return load_backend(config)
 
 
+_numbers = itertools.count(1)
+
+
 @dataclass(eq=False)
 class LoadedModel:
-    """A model in memory. `in_flight` is counted by the event loop, so it needs no lock."""
+    """A model in memory. `in_flight` is counted by the event loop, so it needs no lock; a web worker that knows
+    the model is one use of it. `number` is never used again, also when the same revision is loaded anew. In a
+    web worker the engine is a RemoteEngine."""
 
     key: ModelKey
-    engine: Engine
+    engine: Any
     snapshot: Path
     size_bytes: int
     in_flight: int = 0
     retired: bool = False
+    number: int = field(default_factory=lambda: next(_numbers))
 
 
 class ModelLoader:

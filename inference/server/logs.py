@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import hmac
 import json
 import logging
 import logging.config
 import secrets
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from typing import TextIO
 
 from inference.engine.errors import describe_error
 
@@ -16,22 +18,63 @@ from inference.engine.errors import describe_error
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 
 
+_encode = json.JSONEncoder(ensure_ascii=True, default=str).encode
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
 class JsonLines(logging.Formatter):
     """time (UTC), level, logger, event, then whatever was given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             # A foreign library's traceback text comes as a message of several lines; its first line is
             # enough.
             "event": record.getMessage().split("\n", 1)[0],
         }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        given = vars(record)
+        line |= {key: value for key, value in given.items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = describe_error(record.exc_info[1])
-        return json.dumps(line, ensure_ascii=True, default=str)
+        return _encode(line)
+
+
+class Bundles(logging.StreamHandler[TextIO]):
+    """Writes lines of the event loop in bundles, at most `PATIENCE_S` late: a call to the kernel for each request
+    would let the interpreter's lock go each time. A warning, and what comes from another thread, is written at
+    once."""
+
+    PATIENCE_S = 0.05
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            if record.levelno < logging.WARNING:
+                if len(self._lines) > 1:
+                    return  # Whoever wrote the first line has seen to it.
+                asyncio.get_running_loop().call_later(self.PATIENCE_S, self.flush)
+                return
+        except RuntimeError:
+            pass  # No event loop here: write it now.
+        except Exception:
+            self.handleError(record)
+        self.flush()
+
+    def flush(self) -> None:
+        with self.lock or nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("".join(lines))
+            super().flush()
 
 
 class TextHasher:
@@ -45,12 +88,15 @@ class TextHasher:
         self._key = key.encode() or secrets.token_bytes(32)
 
     def __call__(self, text: str) -> str:
-        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:16]
+        return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:16]
 
 
 def configure_logging() -> None:
     """All loggers to stdout as JSON lines; request lines of HTTP clients and of uvicorn are left out (we
     write ours)."""
+    # Where a record was made, and by which thread and task, is not written: it costs more than the line.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(
         {
             "version": 1,
@@ -58,7 +104,7 @@ def configure_logging() -> None:
             "formatters": {"json": {"()": JsonLines}},
             "handlers": {
                 "out": {
-                    "class": "logging.StreamHandler",
+                    "()": Bundles,
                     "stream": "ext://sys.stdout",
                     "formatter": "json",
                 }

@@ -14,8 +14,8 @@ from inference.server.artifacts import loadable_files
 from inference.server.manifest import ServedModel
 
 if TYPE_CHECKING:
-    from inference.server.fleet import Slot
     from inference.server.loading import LoadedModel
+    from inference.server.slots import Slot
 
 # A model in use stays: two that are asked for in turn would else push each other out for ever.
 IDLE_S = 5.0

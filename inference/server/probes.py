@@ -20,21 +20,21 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """200 when this replica should get traffic, else 503 with the reason."""
     state: ServerState = request.app.state.server
-    fleet = state.fleet
+    slots = state.slots
     reason = None
     if state.draining:
         reason = "draining"
-    elif fleet.manifest is None:
+    elif slots.generation is None:
         reason = "no_manifest"
-    elif not fleet.ready:
-        reason = "no_model_ready" if fleet.counts()["failed"] else "loading"
+    elif not slots.ready:
+        reason = "no_model_ready" if slots.counts()["failed"] else "loading"
     return json_response(
         {
             "ready": reason is None,
             "reason": reason,
-            "generation": fleet.manifest.generation if fleet.manifest else None,
+            "generation": slots.generation,
             # Counts, not names: this answer needs no token.
-            "models": fleet.counts(),
+            "models": slots.counts(),
         },
         status=200 if reason is None else 503,
     )
@@ -48,7 +48,8 @@ async def limits(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """The replica's figures for Prometheus. No model is named: this answer needs no token."""
     state: ServerState = request.app.state.server
-    state.metrics.in_flight.set(state.in_flight)
-    for name, count in state.fleet.counts().items():
-        state.metrics.models.labels(name).set(count)
+    if state.all_figures is not None:
+        return Response(await state.all_figures(""), media_type="text/plain; version=0.0.4")
+    state.metrics.in_flight = state.places.ours
+    state.metrics.models = state.slots.counts()
     return Response(render(state.metrics), media_type="text/plain; version=0.0.4")

@@ -6,7 +6,7 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from inference.server.errors import ApiError
 
@@ -78,6 +78,18 @@ def network_of(address: str) -> str:
     return str(found)
 
 
+def refuse_over_quota(waits: Sequence[float]) -> None:
+    """`waits` are the seconds until requests and tokens are left. Raises ApiError 429 with Retry-After."""
+    for wait, name in zip(waits, ("requests per second", "tokens per minute"), strict=True):
+        if wait:
+            raise ApiError(
+                429,
+                "quota_exceeded",
+                f"Your token has used its {name}.",
+                retry_after_s=max(1, math.ceil(wait)),
+            )
+
+
 class Quotas:
     """Requests a second and model tokens a minute for each caller's token; 0 switches one off."""
 
@@ -88,26 +100,24 @@ class Quotas:
         # A burst of two seconds of requests, or of one minute of tokens, is normal use.
         self._sizes = (max(1.0, requests_per_s * 2), tokens_per_minute)
         self._clock = clock
+        self._on = any(self._rates)
         self._callers: OrderedDict[str, tuple[Bucket, Bucket]] = OrderedDict()
 
     def begin(self, token_id: str) -> None:
         """Count one request. Raises ApiError 429 with Retry-After."""
+        if not self._on:
+            return
         now = self._clock()
         buckets = self._buckets(token_id, now)
-        names = ("requests per second", "tokens per minute")
-        for bucket, rate, name in zip(buckets, self._rates, names, strict=True):
-            if rate and (wait := bucket.wait_s(now)):
-                raise ApiError(
-                    429,
-                    "quota_exceeded",
-                    f"Your token has used its {name}.",
-                    retry_after_s=max(1, math.ceil(wait)),
-                )
+        refuse_over_quota(
+            [b.wait_s(now) if rate else 0.0 for b, rate in zip(buckets, self._rates, strict=True)]
+        )
         buckets[0].take(1)
 
     def spend(self, token_id: str, tokens: int) -> None:
         """Count the model tokens of an answered request; the next request waits if they were too many."""
-        self._buckets(token_id, self._clock())[1].take(tokens)
+        if self._rates[1]:
+            self._buckets(token_id, self._clock())[1].take(tokens)
 
     def _buckets(self, token_id: str, now: float) -> tuple[Bucket, Bucket]:
         buckets = self._callers.get(token_id)

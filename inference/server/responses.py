@@ -8,8 +8,11 @@ from typing import Any
 
 from starlette.responses import Response
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Compact UTF-8 JSON. Raises ValueError for NaN: better no answer than one that is no JSON."""
-    content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
-    return Response(content, status_code=status, headers=headers, media_type="application/json")
+    return Response(
+        _encode(value).encode("utf-8"), status_code=status, headers=headers, media_type="application/json"
+    )

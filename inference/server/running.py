@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -52,17 +53,20 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(settings: ServerSettings, load_backend: BackendLoader, *, host: str, port: int) -> None:
-    """Serve until a signal; returns after the drain."""
-    application = create_app(settings, load_backend, port=port)
-    config = uvicorn.Config(
+def uvicorn_config(application: RequestLine, settings: ServerSettings, **where: Any) -> uvicorn.Config:
+    return uvicorn.Config(
         application,
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
         timeout_graceful_shutdown=int(settings.drain_timeout_s),
+        **where,
     )
+
+
+def serve(settings: ServerSettings, load_backend: BackendLoader, *, host: str, port: int) -> None:
+    """Serve until a signal; returns after the drain."""
+    application = create_app(settings, load_backend, port=port)
+    config = uvicorn_config(application, settings, host=host, port=port)
     DrainingServer(config, application, settings.drain_delay_s).run()

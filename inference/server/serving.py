@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from inference.engine import (
     Answer,
+    Classify,
     EngineBusy,
     EngineClosed,
     EngineDeadline,
@@ -32,8 +33,8 @@ from inference.engine import (
 from inference.engine.validate import check_inputs
 from inference.server.body import ClientGone, parse_json, read_body
 from inference.server.errors import ApiError
-from inference.server.fleet import DEFAULT_CHANNEL, Slot
 from inference.server.loading import LoadedModel
+from inference.server.slots import DEFAULT_CHANNEL, Slot
 from inference.server.state import ServerState
 from inference.server.target import parse_target
 from inference.server.tokens import Grant
@@ -42,6 +43,10 @@ T = TypeVar("T")
 
 # Larger bodies are parsed off the event loop, where a megabyte of JSON would hold up everyone.
 _INLINE_BYTES = 64 * 1024
+# So many characters are tokenised in a third of a millisecond, and a hop to a thread and back costs a tenth.
+_INLINE_CHARS = 2000
+# A caller who hangs up is looked for only once the answer takes longer than this: most are there by then.
+_LOOK_AFTER_S = 0.05
 
 
 @dataclass
@@ -79,15 +84,22 @@ class Visit:
     def elapsed_ms(self) -> float:
         return round((time.monotonic() - self.started) * 1000, 2)
 
+    def take(self, org: str, name: str) -> Turn:
+        """The turn with this model, kept in memory until it is given back. `name` may end in @channel or
+        @commit_sha. Raises ApiError 404, 503."""
+        model_id, selector = parse_target(org, name)
+        slot, model = self.state.slots.take(self.grant.team, model_id, selector or DEFAULT_CHANNEL)
+        note(self.request, model_id=model_id, channel=slot.served.channel, commit_sha=model.key.commit_sha)
+        return Turn(self.request, self.state, self.grant, self.started, slot, model)
+
     @contextmanager
     def turn(self, org: str, name: str) -> Iterator[Turn]:
-        """The turn with this model, kept in memory until the end. `name` may end in @channel or @commit_sha.
-        Raises ApiError 404, 503."""
-        model_id, selector = parse_target(org, name)
-        with self.state.fleet.use(self.grant.team, model_id, selector or DEFAULT_CHANNEL) as (slot, model):
-            commit_sha = model.key.commit_sha
-            note(self.request, model_id=model_id, channel=slot.served.channel, commit_sha=commit_sha)
-            yield Turn(self.request, self.state, self.grant, self.started, slot, model)
+        """`take`, and give it back at the end."""
+        turn = self.take(org, name)
+        try:
+            yield turn
+        finally:
+            turn.give_back()
 
 
 @dataclass
@@ -102,25 +114,28 @@ class Turn(Visit):
         """What each answer carries, whatever the protocol."""
         return {"X-Model-Revision": self.model.key.commit_sha}
 
+    def give_back(self) -> None:
+        self.state.slots.give_back(self.model)
+
     async def ask(
         self, inputs: Sequence[Input], options: Options | None = None, *, truncate: bool = True
     ) -> Answer:
         """The engine's answer. Raises ApiError 422, 429, 500, 503, 504; ClientGone."""
         checked = self.checked(inputs)
         chars = [sum(map(len, _parts(one))) for one in checked]
-        hashes = await self.work(self._hashes, checked, inline=sum(chars) <= _INLINE_BYTES)
-        note(self.request, inputs=len(checked), chars=chars, hashes=hashes)
         engine = self.model.engine
+        chosen = options if options is not None else Classify()
+        # A thread costs more than a short text: only long ones would hold up everyone.
+        size = sum(chars)
+        hashes = await self.work(self._hashes, checked, inline=size <= _INLINE_BYTES)
+        note(self.request, inputs=len(checked), chars=chars, hashes=hashes)
         with _typed_errors(self.state.settings.limits.deadline_s):
             permit = engine.admit(len(checked))
-            # Released here as well: if this task is cancelled while the pool has not begun, submit never
-            # runs.
+            # Released here as well: this task may be cancelled before the request is queued.
             try:
-                queued = await self.work(
-                    partial(
-                        engine.submit, permit, checked, options, truncate=truncate, deadline=self.deadline
-                    )
-                )
+                prepare = partial(engine.prepare, checked, chosen, truncate=truncate)
+                prepared = await self.work(prepare, inline=size <= _INLINE_CHARS and engine.encodes_here)
+                queued = engine.enqueue(permit, prepared, deadline=self.deadline)
             except BaseException:
                 permit.release()
                 raise
@@ -160,27 +175,54 @@ class Turn(Visit):
         self.state.metrics.answered(self.model.key, answer)
 
 
-@asynccontextmanager
-async def serving(request: Request, org: str, name: str) -> AsyncIterator[Turn]:
+class visiting:
+    """A place and a caller, for a protocol that names the model in the body. Raises ApiError 401, 403, 429,
+    503. (Classes, not generators: every request passes here.)"""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._state: ServerState = request.app.state.server
+
+    async def __aenter__(self) -> Visit:
+        started, state = time.monotonic(), self._state
+        # Admission before any work: bodies and parses of a flood must not fill the memory.
+        limit = state.settings.limits.max_concurrent_requests
+        if state.places.taken >= limit:
+            raise ApiError(429, "busy", f"The server is working on {limit} requests.", retry_after_s=1)
+        state.places.change(1)
+        try:
+            grant = await caller(self._request, state)
+            state.quotas.begin(grant.token_id)
+        except BaseException:
+            state.places.change(-1)
+            raise
+        return Visit(self._request, state, grant, started)
+
+    async def __aexit__(self, *details: object) -> None:
+        self._state.places.change(-1)
+
+
+class serving:
     """1. a place among the running requests  2. who is calling  3. which model, kept in memory until the end.
 
     `name` may end in @channel or @commit_sha. Raises ApiError 401, 403, 404, 429, 503.
     """
-    async with visiting(request) as visit:
-        with visit.turn(org, name) as turn:
-            yield turn
 
+    def __init__(self, request: Request, org: str, name: str) -> None:
+        self._visiting, self._org, self._name = visiting(request), org, name
 
-@asynccontextmanager
-async def visiting(request: Request) -> AsyncIterator[Visit]:
-    """A place and a caller, for a protocol that names the model in the body. Raises ApiError 401, 403, 429,
-    503."""
-    state: ServerState = request.app.state.server
-    started = time.monotonic()
-    async with _place(state):
-        grant = await caller(request, state)
-        state.quotas.begin(grant.token_id)
-        yield Visit(request, state, grant, started)
+    async def __aenter__(self) -> Turn:
+        visit = await self._visiting.__aenter__()
+        try:
+            self._turn = visit.take(self._org, self._name)
+        except BaseException:
+            await self._visiting.__aexit__()
+            raise
+        return self._turn
+
+    async def __aexit__(self, *details: object) -> None:
+        self._turn.give_back()
+        await self._visiting.__aexit__()
 
 
 async def caller(request: Request, state: ServerState) -> Grant:
@@ -200,19 +242,6 @@ def note(request: Request, **fields: Any) -> None:
 
 def input_error(exc: InferenceInputError) -> ApiError:
     return ApiError(422, exc.code, str(exc), details=dict(exc.details))
-
-
-@asynccontextmanager
-async def _place(state: ServerState) -> AsyncIterator[None]:
-    """Admission before any work: bodies and parses of a flood must not fill the memory."""
-    limit = state.settings.limits.max_concurrent_requests
-    if state.in_flight >= limit:
-        raise ApiError(429, "busy", f"The server is working on {limit} requests.", retry_after_s=1)
-    state.in_flight += 1
-    try:
-        yield
-    finally:
-        state.in_flight -= 1
 
 
 class _typed_errors:
@@ -247,22 +276,54 @@ class _typed_errors:
 async def _wait(request: Request, answer: asyncio.Future[Answer], deadline: float) -> Answer:
     """Wait for the answer, the deadline or the caller's hanging up; in the last two cases the work is
     dropped."""
-    gone = asyncio.create_task(_hung_up(request))
+    watch = _Watch(request, answer, deadline)
     try:
-        waited: set[asyncio.Future[Any]] = {answer, gone}
-        await asyncio.wait(
-            waited, timeout=max(0.0, deadline - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
-        )
-        if answer.done():
-            return answer.result()
-        answer.cancel()
-        if gone.done():
-            raise ClientGone
-        raise TimeoutError
+        return await answer
+    except asyncio.CancelledError:
+        if watch.ended_by is not None:
+            raise watch.ended_by from None
+        raise
     finally:
+        watch.close()
         # Also when this task itself is cancelled (shutdown): nobody will read the answer.
         answer.cancel()
-        gone.cancel()
+
+
+class _Watch:
+    """Cancels the answer at the deadline or when the caller hangs up; `ended_by` then says which. One timer,
+    where most answers are there before it rings."""
+
+    def __init__(self, request: Request, answer: asyncio.Future[Answer], deadline: float) -> None:
+        self.ended_by: Exception | None = None
+        self._request, self._answer, self._deadline = request, answer, deadline
+        self._gone: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        left = max(0.0, deadline - time.monotonic())
+        self._timer = self._loop.call_later(min(left, _LOOK_AFTER_S), self._ring)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        if self._gone is not None:
+            self._gone.cancel()
+
+    def _ring(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            self._end(TimeoutError())
+            return
+        self._timer = self._loop.call_later(left, self._ring)
+        if self._gone is None:
+            self._gone = self._loop.create_task(_hung_up(self._request))
+            self._gone.add_done_callback(self._left)
+
+    def _left(self, gone: asyncio.Task[None]) -> None:
+        if not gone.cancelled() and gone.exception() is None:
+            self._end(ClientGone())
+
+    def _end(self, reason: Exception) -> None:
+        if not self._answer.done():
+            self.ended_by = reason
+            self._answer.cancel()
 
 
 async def _hung_up(request: Request) -> None:

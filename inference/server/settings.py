@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
+MOST_WEB_WORKERS = 64
+
 
 class SettingsError(ValueError):
     """A setting is missing or wrong; the message says which and what to write."""
@@ -53,6 +55,8 @@ class ServerSettings:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     drain_delay_s: float = 1.0
     drain_timeout_s: float = 30.0
+    # Processes that speak HTTP before one that holds the models; 0 or 1: all in one process.
+    web_workers: int = 0
     log_key: str = field(default="", repr=False)
     # Host names with a dot by which clients reach this server; addresses and names without a dot need no entry.
     hosts: tuple[str, ...] = ()
@@ -70,6 +74,7 @@ NUMBERS: dict[str, tuple[str, float, Callable[[str], float]]] = {
     "ASSAY_SERVER_MEMORY_MB": ("memory_budget_mb", 0, int),
     "ASSAY_SERVER_DRAIN_DELAY_S": ("drain_delay_s", 0, float),
     "ASSAY_SERVER_DRAIN_TIMEOUT_S": ("drain_timeout_s", 1, float),
+    "ASSAY_SERVER_WEB_WORKERS": ("web_workers", 0, int),
     "ASSAY_SERVER_MAX_BODY_BYTES": ("limits.max_body_bytes", 1024, int),
     "ASSAY_SERVER_MAX_INPUTS": ("limits.max_inputs", 1, int),
     "ASSAY_SERVER_MAX_CHARS": ("limits.max_chars_per_input", 1, int),
@@ -108,6 +113,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> ServerSettings
         raise SettingsError(
             "ASSAY_SERVER_MAX_QUEUED_INPUTS must be at least ASSAY_SERVER_MAX_INPUTS, "
             "or a full request could never be admitted."
+        )
+    if settings.web_workers > MOST_WEB_WORKERS:
+        raise SettingsError(
+            f"ASSAY_SERVER_WEB_WORKERS must be at most {MOST_WEB_WORKERS}: one a core is plenty."
         )
     return settings
 

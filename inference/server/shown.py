@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inference.server.fleet import Slot
+from inference.server.slots import Slot
 
 
 def shown_model(slot: Slot) -> dict[str, Any]:

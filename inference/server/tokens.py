@@ -40,6 +40,11 @@ class Grant:
     user: str = ""
     scopes: tuple[str, ...] = ()
 
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> Grant:
+        """From its `asdict`. Raises TypeError, KeyError."""
+        return cls(**{**value, "scopes": tuple(value["scopes"])})
+
 
 class Introspector(Protocol):
     async def introspect(self, token: str) -> dict[str, Any]: ...
@@ -48,13 +53,14 @@ class Introspector(Protocol):
 class TokenCache:
     """Introspection, remembered by the token's digest (the token itself is never kept).
 
-    An answer is used for FRESH_S; when the control plane is away an active one for STALE_S in all.
+    An answer is used for FRESH_S; when the control plane is away an active one for STALE_S in all. Without a
+    `store` nothing outlives the process.
     """
 
     def __init__(
         self,
         control: Introspector,
-        store: Path,
+        store: Path | None,
         *,
         clock: Callable[[], float] = time.time,
         guesses: Guesses | None = None,
@@ -67,6 +73,8 @@ class TokenCache:
         self._asking: dict[str, asyncio.Task[Grant]] = {}
         self._away_until = 0.0
         self._unsaved = False
+        # Called with what the control plane said: another process of this server may want to know.
+        self.heard: Callable[[str, Grant], None] = lambda digest, grant: None
         self._restore()
 
     async def grant(self, authorization: str | None, address: str = "") -> Grant:
@@ -100,16 +108,16 @@ class TokenCache:
     async def save(self) -> None:
         """Write the active grants to disk, so that a restart while the control plane is away does not lock
         all out."""
-        if self._unsaved:
+        if self._unsaved and self._store is not None:
             self._unsaved = False
             active = {d: asdict(g) for d, g in self._entries.items() if g.active and self._within(g, STALE_S)}
             await in_thread(partial(write_json, self._store, active))
 
     def _restore(self) -> None:
-        stored = read_json(self._store)
+        stored = read_json(self._store) if self._store is not None else None
         for digest, item in (stored if isinstance(stored, dict) else {}).items():
             try:
-                grant = Grant(**{**item, "scopes": tuple(item["scopes"])})
+                grant = Grant.read(item)
                 if self._within(grant, STALE_S):
                     self._entries[digest] = grant
             except (TypeError, KeyError):
@@ -145,12 +153,20 @@ class TokenCache:
         except ControlUnavailable:
             self._away_until = time.monotonic() + AWAY_S
             raise
+        self.learn(digest, grant)
+        self.heard(digest, grant)
+        return grant
+
+    def learn(self, digest: str, grant: Grant) -> None:
+        """What the control plane said about the token with this digest."""
         self._entries[digest] = grant
         self._entries.move_to_end(digest)
         while len(self._entries) > MAX_ENTRIES:
             self._entries.popitem(last=False)
         self._unsaved = True
-        return grant
+
+    def entries(self) -> dict[str, Grant]:
+        return dict(self._entries)
 
     def _read(self, answer: dict[str, Any]) -> Grant:
         now = self._clock()

@@ -86,7 +86,12 @@ def test_pod_sets_only_what_the_server_reads_and_all_that_it_needs(kind: str) ->
     (container,) = PODS[kind]["containers"]
     names = {entry["name"] for entry in container["env"]}
     assert names <= server_variables() | OF_LIBRARIES
-    assert {"ASSAY_CONTROL_URL", "ASSAY_SERVER_TOKEN_FILE", "ASSAY_SERVER_CACHE"} <= names
+    assert {
+        "ASSAY_CONTROL_URL",
+        "ASSAY_SERVER_TOKEN_FILE",
+        "ASSAY_SERVER_CACHE",
+        "ASSAY_SERVER_HOSTS",
+    } <= names
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
     volumes = {volume["name"] for volume in PODS[kind]["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes

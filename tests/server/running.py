@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,7 @@ from inference.engine.dummy import load_dummy
 from inference.server.app import create_app
 from inference.server.loading import BackendLoader
 from inference.server.settings import Limits, ServerSettings
+from inference.server.workers.host import Host
 from tests.server.control_plane import MODEL_ID, SERVICE_TOKEN, TOKEN
 
 
@@ -42,6 +45,23 @@ def running(app: ASGIApp, *, lifespan: Literal["on", "off"] = "off") -> Iterator
         server.should_exit = True
         thread.join(15)
         listener.close()
+        assert not thread.is_alive()
+
+
+@contextmanager
+def hosting(settings: ServerSettings, load_backend: BackendLoader) -> Iterator[str]:
+    """A host in a thread, and its web workers; yields its base URL once it answers."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    host = Host(replace(settings, drain_delay_s=0.0, drain_timeout_s=5.0), load_backend, listener)
+    thread = threading.Thread(target=lambda: asyncio.run(host.run()), daemon=True)
+    thread.start()
+    try:
+        eventually(lambda: hasattr(host, "crew") and host.crew.takes, "no worker came up", seconds=30)
+        yield url
+    finally:
+        host.stop()
+        thread.join(30)
         assert not thread.is_alive()
 
 
@@ -92,7 +112,8 @@ def inference_server(
     limits: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Iterator[Caller]:
-    """A whole inference server against a control plane; impatient, so that tests are quick."""
+    """A whole inference server against a control plane; impatient, so that tests are quick. With `web_workers`
+    the host runs here, in a thread, and the workers in processes of their own."""
     values: dict[str, Any] = {"manifest_poll_s": 0.05, "report_s": 0.2, "check_s": 60.0, **changes}
     settings = ServerSettings(
         control_url=control_url,
@@ -101,7 +122,12 @@ def inference_server(
         limits=Limits(**{"requests_per_s": 0.0, **(limits or {})}),
         **values,
     )
-    with running(create_app(settings, load_backend), lifespan="on") as url:
+    server = (
+        hosting(settings, load_backend)
+        if settings.web_workers > 1
+        else running(create_app(settings, load_backend), lifespan="on")
+    )
+    with server as url:
         caller = Caller(url)
         try:
             yield caller

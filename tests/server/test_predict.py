@@ -309,15 +309,17 @@ class GateBackend(DummyBackend):
         return logits if self.fill is None else np.full_like(logits, self.fill)
 
 
-@pytest.fixture
-def gated(world: World) -> Iterator[tuple[GateBackend, Caller]]:
+@pytest.fixture(params=[0, 2], ids=["one process", "web workers"])
+def gated(request: pytest.FixtureRequest, world: World) -> Iterator[tuple[GateBackend, Caller]]:
     backend = GateBackend()
 
     def load(config: ClassifierConfig) -> DummyBackend:
         return backend
 
     limits = {"deadline_s": 1.0, "max_queued_inputs": 4, "max_inputs": 4, "max_concurrent_requests": 8}
-    with inference_server(world.url, world.cache, load_backend=load, limits=limits) as caller:
+    with inference_server(
+        world.url, world.cache, load_backend=load, limits=limits, web_workers=request.param
+    ) as caller:
         caller.wait_ready()
         yield backend, caller
         backend.gate.set()
@@ -372,6 +374,8 @@ def test_deadline_answers_504_and_the_waiting_work_is_dropped(gated: tuple[GateB
     assert backend.forwards - before <= 3
 
 
+# With web workers: test_workers.py, which waits for what it needs instead of the clock.
+@pytest.mark.parametrize("gated", [0], indirect=True)
 def test_full_queue_is_429_with_retry_after_and_quickly(gated: tuple[GateBackend, Caller]) -> None:
     backend, caller = gated
     backend.armed = True
@@ -412,10 +416,13 @@ def test_too_many_requests_at_once_are_429_before_their_bodies_are_read(
     assert caller.predict().status_code == 200
 
 
-def test_a_caller_who_hangs_up_frees_the_place(world: World) -> None:
+@pytest.mark.parametrize("web_workers", [0, 2])
+def test_a_caller_who_hangs_up_frees_the_place(world: World, web_workers: int) -> None:
     backend = GateBackend()
     limits = {"deadline_s": 30.0, "max_queued_inputs": 4, "max_inputs": 4}
-    with inference_server(world.url, world.cache, load_backend=lambda _: backend, limits=limits) as caller:
+    with inference_server(
+        world.url, world.cache, load_backend=lambda _: backend, limits=limits, web_workers=web_workers
+    ) as caller:
         caller.wait_ready()
         backend.armed = True
         before = backend.forwards

@@ -18,7 +18,7 @@ from openai import UnprocessableEntityError as OpenAIRefusal
 from openapi_spec_validator import validate
 from starlette.routing import Route
 
-from inference.server.app import create_app
+from inference.server.app import make_app
 from inference.server.openapi import describe
 from inference.server.protocols.errors import protocol_of
 from tests.server.control_plane import SHA, TOKEN, FakeControlPlane, dummy_files
@@ -38,8 +38,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 pytestmark = pytest.mark.enable_socket
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+@pytest.fixture(scope="module", params=[0, 2], ids=["one process", "web workers"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     control = FakeControlPlane()
     lines = []
     for model_id, (task, declared) in MODELS.items():
@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     control.serve(*lines)
     with (
         running(control.app) as url,
-        inference_server(url, tmp_path_factory.mktemp("cache")) as caller,
+        inference_server(url, tmp_path_factory.mktemp("cache"), web_workers=request.param) as caller,
     ):
         caller.wait_ready()
         eventually(
@@ -385,7 +385,7 @@ OPEN = {
 
 
 def routes() -> list[tuple[str, str]]:
-    app: Any = create_app(None, None).app  # type: ignore[arg-type]
+    app: Any = make_app(None, ()).app  # type: ignore[arg-type]
     return [
         (method, route.path)
         for route in app.routes

@@ -10,7 +10,7 @@ from inference.server.serving import Turn
 
 def head_of(turn: Turn) -> str:
     """classify, tag or embed."""
-    return turn.model.engine.head.kind
+    return str(turn.model.engine.head.kind)
 
 
 def scores_of(result: Any) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ async def live(request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     state: ServerState = request.app.state.server
-    ok = state.fleet.ready and not state.draining
+    ok = state.slots.ready and not state.draining
     return json_response({"ready": ok}, status=200 if ok else 503)
 
 
@@ -59,7 +59,7 @@ async def metadata(request: Request) -> Response:
             inputs.append({"name": "text_pair", "datatype": "BYTES", "shape": [-1]})
         versions = [
             slot.served.channel
-            for slot in turn.state.fleet.team_slots(turn.grant.team)
+            for slot in turn.state.slots.team_slots(turn.grant.team)
             if slot.served.model_id == turn.model.key.model_id
         ]
         return json_response(
@@ -249,7 +249,7 @@ async def repository(request: Request) -> Response:
                 "state": states.get(slot.state, "UNAVAILABLE"),
                 "reason": slot.error or "",
             }
-            for slot in state.fleet.team_slots(grant.team)
+            for slot in state.slots.team_slots(grant.team)
         ]
     )
 

@@ -67,7 +67,7 @@ async def models(request: Request) -> Response:
     """GET /v1/models: what is served to the caller's team. `data` in OpenAI's words, `models` in ours."""
     state: ServerState = request.app.state.server
     grant = await caller(request, state)
-    lines = [shown_model(slot) for slot in state.fleet.team_slots(grant.team)]
+    lines = [shown_model(slot) for slot in state.slots.team_slots(grant.team)]
     data = [
         {
             "id": f"{line['model_id']}@{line['channel']}",
@@ -75,7 +75,7 @@ async def models(request: Request) -> Response:
             "created": int(slot.since.timestamp()),
             "owned_by": grant.team,
         }
-        for line, slot in zip(lines, state.fleet.team_slots(grant.team), strict=True)
+        for line, slot in zip(lines, state.slots.team_slots(grant.team), strict=True)
     ]
     return json_response({"object": "list", "data": data, "models": lines})
 

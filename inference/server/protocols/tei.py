@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from starlette.requests import Request
@@ -146,11 +147,12 @@ async def health(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """This model's figures in the text format of Prometheus."""
     async with _turn(request) as turn:
-        return Response(
-            render(turn.state.metrics.of(turn.model.key)),
-            media_type="text/plain; version=0.0.4",
-            headers=turn.headers,
-        )
+        state, key = turn.state, turn.model.key
+        if state.all_figures is None:
+            figures = render(state.metrics.of(key))
+        else:
+            figures = await state.all_figures(json.dumps(key))
+        return Response(figures, media_type="text/plain; version=0.0.4", headers=turn.headers)
 
 
 def shorten(vector: list[float], dimensions: int, *, normalise: bool) -> list[float]:

@@ -1,0 +1,235 @@
+"""An engine whose queue is in another process: the same answers, the same errors, nothing lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from inference.engine import (
+    Answer,
+    Classify,
+    Compare,
+    Embed,
+    Engine,
+    EngineBusy,
+    EngineClosed,
+    EngineDeadline,
+    EngineLimits,
+    Entail,
+    Head,
+    InferenceError,
+    InferenceOutputError,
+    Options,
+    Rank,
+    Tag,
+)
+from inference.engine.admission import Admission
+from inference.engine.backend import Encoding
+from inference.engine.dummy import DummyBackend
+from inference.engine.errors import BackendLost, InferenceOutOfMemory
+from inference.engine.remote import RemoteEngine, load_encoder
+from inference.engine.wire import pack_answer, pack_error, pack_job, unpack_answer, unpack_error, unpack_job
+
+T = TypeVar("T")
+
+NLI = ("contradiction", "neutral", "entailment")
+TAGS = ("O", "B-PER", "I-PER")
+CASES: dict[str, tuple[DummyBackend, list[Any], Options]] = {
+    "classify": (DummyBackend(), ["one", "two three", "word " * 300], Classify()),
+    "all scores": (DummyBackend(labels=("a", "b", "c")), ["one", "two three"], Classify(3)),
+    "sigmoid": (DummyBackend(), ["one", "two"], Classify(2, "sigmoid")),
+    "pairs": (DummyBackend(), [("one", "two"), ("three", "four five")], Classify()),
+    "rank": (DummyBackend(labels=("relevance",)), [("one", "two"), ("one", "three")], Rank()),
+    "entail": (DummyBackend(labels=NLI), [("one", "two"), ("one", "three")], Entail()),
+    "tag": (DummyBackend(labels=TAGS, head=Head("tag")), ["Anna met Binh", "Hue"], Tag()),
+    "embed": (DummyBackend(labels=(), head=Head("embed", size=8)), ["one", "two three"], Embed(True)),
+    "compare": (DummyBackend(labels=(), head=Head("embed", size=8)), ["one", "two", "one"], Compare()),
+}
+
+
+class Wired:
+    """The connection to an engine, without one: what would cross it crosses as bytes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.open = engine, True
+
+    def compute(self, body: bytes, read: Callable[[memoryview], T]) -> asyncio.Future[T]:
+        async def answer() -> T:
+            try:
+                told = await asyncio.wrap_future(self.engine.compute(unpack_job(memoryview(body))))
+            except Exception as exc:
+                raise unpack_error(memoryview(pack_error(exc))) from None
+            return read(memoryview(pack_answer(told)))
+
+        return asyncio.ensure_future(answer())
+
+    def encode(self, body: bytes, timeout_s: float) -> bytes:
+        encodings = self.engine.count_tokens(json.loads(body)["inputs"])
+        return json.dumps([[e.input_ids, e.type_ids, e.truncated] for e in encodings]).encode()
+
+
+def ask(engine: Engine, inputs: list[Any], options: Options, **change: Any) -> Answer:
+    facts = engine.describe() | change
+
+    async def run() -> Answer:
+        encoder = load_encoder(facts, Path("none"))
+        remote = RemoteEngine(Wired(engine), 7, facts, encoder, lambda: (0, facts["max_queued_inputs"]))
+        prepared = remote.prepare(inputs, options)
+        return await remote.enqueue(remote.admit(len(inputs)), prepared)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_remote_engine_answers_as_the_engine_does(name: str) -> None:
+    backend, inputs, options = CASES[name]
+    engine = Engine(backend)
+    engine.start()
+    try:
+        wanted = engine.ask(inputs, options)
+        answer = ask(engine, inputs, options)
+        assert (answer.results, answer.variant) == (wanted, engine.variant)
+        if backend.head.kind != "tag":
+            # The same where only the host can tokenise: then it is asked to.
+            assert ask(engine, inputs, options, tokeniser=None).results == wanted
+    finally:
+        engine.close()
+
+
+def test_a_remote_engine_never_makes_a_label_of_nan() -> None:
+    class Broken(DummyBackend):
+        broken = False
+
+        def forward(self, batch: Any) -> Any:
+            rows = super().forward(batch)
+            return np.full_like(rows, np.nan) if self.broken else rows
+
+    backend = Broken()
+    engine = Engine(backend)
+    engine.start()
+    backend.broken = True
+    with pytest.raises(InferenceOutputError):
+        ask(engine, ["one"], Classify())
+    engine.close()
+    with pytest.raises(EngineClosed):
+        ask(engine, ["one"], Classify())
+
+
+def test_admit_reads_the_host_s_queue_and_refuses_before_any_work() -> None:
+    queue = [0, 4]
+    facts = Engine(DummyBackend(), limits=EngineLimits(max_queued_inputs=4)).describe()
+    remote = RemoteEngine(
+        Wired(Engine(DummyBackend())), 1, facts, DummyBackend(), lambda: (queue[0], queue[1])
+    )
+    remote.admit(4)
+    queue[:] = [1, 4]
+    with pytest.raises(EngineBusy):
+        remote.admit(4)
+    queue[:] = [0, 2]  # slow just now; into an empty queue a whole request goes all the same
+    remote.admit(4)
+
+
+def test_a_job_crosses_with_its_ids_types_and_deadline() -> None:
+    encodings = [Encoding([1, 2**32 - 1, 3], [0, 1, 1], True), Encoding([5], [0], False)]
+    job = unpack_job(memoryview(pack_job(9, encodings, 12.5)))
+    assert (job.engine, job.deadline, job.lengths.tolist()) == (9, 12.5, [3, 1])
+    lists = job.encodings(arrays=False)
+    assert [(e.input_ids, e.type_ids) for e in lists] == [([1, 2**32 - 1, 3], [0, 1, 1]), ([5], [0])]
+    plain = unpack_job(memoryview(pack_job(9, [replace(e, type_ids=[0] * len(e)) for e in encodings], None)))
+    assert plain.types is None and plain.deadline is None
+    assert [e.type_ids for e in plain.encodings(arrays=False)] == [[0, 0, 0], [0]]
+    arrays = plain.encodings(arrays=True)
+    assert [e.input_ids[0] for e in arrays] == [1, 5] and [len(e.type_ids) for e in arrays] == [0, 0]
+
+
+@pytest.mark.parametrize("cut", [0, 3, 15, 20])
+def test_half_a_job_is_no_job(cut: int) -> None:
+    with pytest.raises(ValueError):
+        unpack_job(memoryview(pack_job(1, [Encoding([1, 2, 3], [0, 0, 0], False)], None)[:cut]))
+
+
+def test_numbers_cross_unchanged() -> None:
+    rows = (np.array([0.1, -2.5], np.float32), np.array([3.0, np.inf], np.float32))
+    answer = Answer(rows, DummyBackend().variant, 0.0, 1.5, 2.5)  # type: ignore[arg-type]
+    inputs, queue_ms, inference_ms, numbers = unpack_answer(memoryview(pack_answer(answer)))
+    assert (inputs, queue_ms, inference_ms) == (2, 1.5, 2.5)
+    assert numbers.tolist() == np.concatenate(rows).tolist()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineBusy("x", retry_after_s=3),
+        EngineClosed("x"),
+        EngineDeadline("x"),
+        BackendLost("x"),
+        InferenceError("x"),
+        InferenceOutOfMemory("x"),
+        InferenceOutputError("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_crosses_as_its_kind_and_without_its_message(error: Exception) -> None:
+    raw = pack_error(type(error)("Nguyễn Văn A"))
+    assert b"Nguy" not in raw
+    again = unpack_error(memoryview(pack_error(error)))
+    assert type(again) is type(error)
+    assert getattr(again, "retry_after_s", None) == getattr(error, "retry_after_s", None)
+    assert type(unpack_error(memoryview(pack_error(KeyError("x"))))) is InferenceError
+
+
+# Admission by the pace of the queue
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def drain(admission: Admission, clock: Clock, *, pace: float, rounds: int) -> None:
+    """A queue that is never empty and of which one input begins every 1/pace seconds."""
+    permits = [admission.take(1), admission.take(1)]
+    for _ in range(rounds):
+        clock.now += 1 / pace
+        permits.pop(0).release(1)
+        permits.append(admission.take(1))
+    for permit in permits:
+        permit.release()
+
+
+def test_no_more_wait_than_can_begin_in_time() -> None:
+    clock = Clock()
+    admission = Admission(64, max_wait_s=2.0, clock=clock)
+    assert admission.room == 64, "nothing is known yet"
+    drain(admission, clock, pace=20, rounds=40)
+    assert 25 <= admission.room <= 32, "three quarters of two seconds at 20 a second"
+    held = admission.take(admission.room)
+    with pytest.raises(EngineBusy):
+        admission.take(1)
+    held.release()
+    admission.take(64).release()  # into an empty queue whatever the limit allows
+    drain(admission, clock, pace=1000, rounds=2000)
+    assert admission.room == 64, "quick again"
+
+
+def test_a_queue_that_runs_empty_is_not_slow() -> None:
+    clock = Clock()
+    admission = Admission(64, max_wait_s=2.0, clock=clock)
+    drain(admission, clock, pace=10, rounds=20)
+    assert admission.room < 64
+    for _ in range(3):
+        clock.now += 5.0  # nothing came for a while
+        permit = admission.take(8)
+        clock.now += 0.01
+        for _ in range(8):
+            permit.release(1)
+    assert admission.room == 64
