@@ -18,11 +18,11 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from registry import attempts, audit
+from registry import access_log
 from registry.actors import Actor
 from registry.api.authentication import TokensThrottled
 from registry.exceptions import DomainError, NotAllowed, TooManyAttempts
-from registry.words import english, gettext
+from registry.words import gettext
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +36,9 @@ def body(code: str, message: str, details: Any = None) -> dict[str, Any]:
 
 
 def note_refusal(error: DomainError, actor: Actor | None) -> None:
-    """Denied attempts are kept: who tried what. Of one person so many in a while, then the fact that there are more."""
-    if not isinstance(error, NotAllowed | TooManyAttempts) or actor is None:
-        return
-    limit = attempts.REFUSALS_OF_USER
-    count = attempts.note(limit, str(actor.user.pk))
-    if count <= limit.failures:
-        audit.record_access(
-            actor=actor, verb="access.denied", action=english(error.message)[:300], code=error.code
-        )
-    elif count == limit.failures + 1:
-        audit.record_access(actor=actor, verb="access.denied_often", refusals=limit.failures)
+    """Denied attempts are kept: who tried what."""
+    if isinstance(error, NotAllowed | TooManyAttempts) and actor is not None:
+        access_log.note_refusal(actor, error.message, error.code)
 
 
 def _retry_after(error: DomainError) -> dict[str, str] | None:

@@ -15,8 +15,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
 
-from registry import audit
 from registry.access import ANYONE, access
+from registry.access_log import note_refusal
 from registry.actors import Actor
 from registry.enums import Scope
 from registry.exceptions import DomainError, TooManyAttempts
@@ -74,7 +74,7 @@ def caller(request: HttpRequest, scope: Scope = Scope.READ) -> Actor:
 
 def _denied(actor: Actor, sentence: str) -> Refused:
     """A refusal of somebody who is known goes into the access chain, here as at every other door."""
-    audit.record_access(actor=actor, verb="access.denied", action=sentence, code="not_allowed")
+    note_refusal(actor, sentence, "not_allowed")
     return Refused(403, "", sentence)
 
 
