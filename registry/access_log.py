@@ -1,4 +1,4 @@
-"""Sign-ins, sign-outs, failed sign-ins and refusals, into the access chain. User names of failed attempts are kept as a digest."""
+"""Sign-ins, sign-outs, failed sign-ins and refusals, into the access chain. Names typed in failed ones are kept as a digest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _failed(credentials: dict[str, Any], **kwargs: Any) -> None:
 
 
 def note_refusal(actor: Actor, sentence: str, code: str) -> None:
-    """A denied attempt of somebody known: who tried what. Of one person so many in a while, then the fact that there are more."""
+    """A denied attempt of somebody known: who tried what. Of one person so many in a while, then only that there are more."""
     limit = attempts.REFUSALS_OF_USER
     count = attempts.note(limit, str(actor.user.pk))
     if count <= limit.failures:
