@@ -53,7 +53,7 @@ def _token(team: Any, person: Any) -> str:
 
     triggers.install(connection, [APPROVAL_QUORUM])
     actor = Actor(user=person, team=team, roles=frozenset({Role.VIEWER}), auth_method="benchmark")
-    return create_token(actor=actor, name="benchmark", scopes=["read"], days=1)[1]
+    return create_token(actor=actor, name="benchmark", scopes=["read", "artifacts"], days=1)[1]
 
 
 def files_of(folder: str) -> str:

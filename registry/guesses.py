@@ -39,7 +39,7 @@ def note_introspected(text: str) -> None:
     try:
         public_id = _living(text)
         if public_id and not attempts.wait_s(SECRETS_OF_TOKEN, public_id):
-            _note(SECRETS_OF_TOKEN, public_id, "access.secret_guessed", public_id=public_id)
+            _note(SECRETS_OF_TOKEN, public_id, verb="access.secret_guessed", public_id=public_id)
     except DatabaseError:
         logger.warning("attempts_not_counted", exc_info=True)
 
@@ -55,9 +55,9 @@ def _count(text: str, network: str) -> None:
             "seconds. Programs with a good token are not affected. Create a new one under Tokens.",
             retry_after_s=wait,
         )
-    _note(TOKENS_FROM_ADDRESS, network, "access.tokens_refused")
+    _note(TOKENS_FROM_ADDRESS, network, verb="access.tokens_refused")
     if public_id:
-        _note(SECRETS_OF_TOKEN, public_id, "access.secret_guessed", public_id=public_id)
+        _note(SECRETS_OF_TOKEN, public_id, verb="access.secret_guessed", public_id=public_id)
 
 
 def _living(text: str) -> str:
@@ -68,7 +68,7 @@ def _living(text: str) -> str:
     return public_id if public_id and rows.exists() else ""
 
 
-def _note(limit: Limit, subject: str, verb: str, **data: str) -> None:
+def _note(limit: Limit, subject: str, *, verb: str, **data: str) -> None:
     """Counts, and writes one event at the moment when the limit is reached. Many addresses fill no chain either."""
     if attempts.note(limit, subject) < limit.failures:
         return

@@ -40,17 +40,17 @@ def _record(apps: Any, token: Any) -> None:
     apps.get_model("registry", "AuditHead").objects.select_for_update().get_or_create(chain="auditevent")
     last = event.objects.order_by("-seq").first()
     seq, prev = (last.seq + 1, bytes(last.hash)) if last else (1, b"\0" * 32)
-    at, verb = timezone.now(), "token.scopes_changed"
+    at = timezone.now()
     body = json.dumps(
         {
-            "actor": None, "auth": "system", "token": "", "request": "", "team": token.team_id, "verb": verb,
+            "actor": None, "auth": "system", "token": "", "request": "", "team": token.team_id, "verb": "token.scopes_changed",
             "object": ["apitoken", token.pk], "data": {"name": token.name, "scopes": token.scopes},
         },
         sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False,
     )  # fmt: skip
     event.objects.create(
-        seq=seq, at=at, body=body, prev=prev, hash=_link(seq, prev, at, body), verb=verb, actor_id=None,
-        team_id=token.team_id, object_type="apitoken", object_id=token.pk,
+        seq=seq, at=at, body=body, prev=prev, hash=_link(seq, prev, at, body), verb="token.scopes_changed",
+        actor_id=None, team_id=token.team_id, object_type="apitoken", object_id=token.pk,
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ PAGES = {
     "audit": "/audit/",
     "golden-sets": "/golden-sets/",
     "tokens": "/tokens/",
+    "password": "/password/",
 }
 
 

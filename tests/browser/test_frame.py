@@ -106,6 +106,7 @@ def test_pages_of_an_empty_team_fit_and_are_whole(windows: Windows, world: World
         "/audit/",
         "/golden-sets/",
         "/tokens/",
+        "/password/",
     ):
         page.goto(address)
         found[address] = structure(page) + sideways(page)

@@ -13,7 +13,7 @@ def test_token_is_shown_once_and_copied(windows: Windows, world: World) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/tokens/")
     page.get_by_label("Name").fill("nightly batch")
-    page.get_by_label("Read models, approvals and runs").check()
+    page.get_by_label("Read models, approvals").check()
     page.get_by_role("button", name="Make a token").click()
     shown = page.locator("#new-token")
     expect(shown).to_contain_text("assay_")

@@ -43,7 +43,7 @@ def hub(scene: Scene) -> Api:
     """The Hub endpoint with the token of somebody who may read."""
     from tests.factories import Api
 
-    return Api.of(scene.world.viewer, ["read"])
+    return Api.of(scene.world.viewer, ["read", "artifacts"])
 
 
 @pytest.fixture(scope="session")
@@ -87,4 +87,6 @@ def client(live_scene: Scene, live_server: Any, tmp_path: Path) -> HubClient:
 
     home = tmp_path / "home"
     home.mkdir()
-    return HubClient(f"{live_server.url}/hub", make_token(live_scene.world.viewer, ["read"]), home)
+    return HubClient(
+        f"{live_server.url}/hub", make_token(live_scene.world.viewer, ["read", "artifacts"]), home
+    )

@@ -185,6 +185,6 @@ def test_damaged_file_is_not_taken_by_a_client(client: HubClient, live_scene: Sc
 
 
 def test_token_of_another_team_finds_nothing(client: HubClient, live_scene: Scene) -> None:
-    client.token = make_token(live_scene.world.other, ["read"])
+    client.token = make_token(live_scene.world.other, ["read", "artifacts"])
     said = client.python_fails(f"import huggingface_hub as h; h.snapshot_download({MODEL_ID!r})")
     assert "was never submitted by your team" in said

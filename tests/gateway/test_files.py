@@ -318,6 +318,6 @@ def test_scrub_stops_at_its_budget_and_goes_on_where_it_stopped(scene: Scene) ->
 
 
 def test_token_is_in_no_answer(hub: Api, scene: Scene) -> None:
-    token = make_token(scene.world.viewer, ["read"])
+    token = make_token(scene.world.viewer, ["read", "artifacts"])
     answer = Api(token).get("/hub/api/whoami-v2")
     assert token not in repr(answer.data) and token.split("_")[2] not in repr(answer.data)

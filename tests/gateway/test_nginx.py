@@ -59,7 +59,7 @@ def fronted(live_scene: Scene, live_server: Any, settings: Any, tmp_path: Path) 
     web = live_server.url.removeprefix("http://")
     settings.ACCEL = "/assay-store/"
     with front.nginx(tmp_path / "nginx", front.sample(port=port, web=web, store=store.root()), port):
-        token = make_token(live_scene.world.viewer, ["read"])
+        token = make_token(live_scene.world.viewer, ["read", "artifacts"])
         yield Front(live_scene, settings, live_server.url, f"http://127.0.0.1:{port}", token)
 
 

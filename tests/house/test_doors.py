@@ -241,6 +241,8 @@ def test_no_query_string_reaches_the_database_as_a_lookup(world: World) -> None:
     for knock in knocks(filled):
         if knock.verb != "GET" or knock.kind != "api" or knock.cell.door == "service":
             continue
+        if knock.route == "api/v1/docs":
+            continue  # the page of the documentation asks for its script under its own address, query and all
         with rolled_back([]):
             plain = client.get(knock.url)
         with rolled_back([]):
