@@ -42,6 +42,7 @@ def run(running: Running) -> None:
     found = resolve(model, requested)
     check_listing(found)
     check_identity(model, found)
+    check_tree(found)
     known = Revision.objects.filter(model=model, commit_sha=found.commit_sha).first()
     if known:
         with running.publish() as ended:
@@ -89,12 +90,28 @@ def check_listing(found: HubRevision) -> None:
             "(setting ASSAY_MAX_FILES).",
             code="too_many_files",
         )
+    paths: set[str] = set()
     for file in found.files:
         store.safe_path(file.path)
+        if file.path in paths:
+            raise InvalidInput(
+                f"The Hub lists {file.path} twice, so nobody can say which bytes are meant. Nothing was downloaded.",
+                code="listed_twice",
+            )
+        paths.add(file.path)
         if file.size > settings.MAX_FILE_BYTES:
             raise InvalidInput(
                 f"{file.path} has {file.size} bytes, over the limit ASSAY_MAX_FILE_MB.", code="too_large"
             )
+    for path in sorted(paths):
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            if (above := "/".join(parts[:depth])) in paths:
+                raise InvalidInput(
+                    f"The Hub lists {above} as a file, and {path} as if it were a folder. No disk holds both; nothing was "
+                    "downloaded.",
+                    code="file_and_folder",
+                )
     if found.total_size > settings.MAX_REVISION_BYTES:
         raise InvalidInput("The revision is larger than the limit ASSAY_MAX_REVISION_MB.", code="too_large")
 
@@ -120,6 +137,29 @@ def check_identity(model: RegisteredModel, found: HubRevision) -> None:
             f"{model.model_id} is not the repository it was: the Hub gives it {' and '.join(other)}, so it was deleted and "
             "created again. Nothing was taken. Ask its owner what happened before anybody uses it.",
             code="identity_changed",
+        )
+
+
+def check_tree(found: HubRevision) -> None:
+    """The Hub lists a commit in two places; a file that only one of them has, or has otherwise, is not to be trusted.
+
+    Raises HubError that names the first such file.
+    """
+    tree = hub.tree_of(found.model_id, found.commit_sha)
+    listed = {file.path: (file.size, file.lfs_sha256 or file.git_oid) for file in found.files}
+    for path in sorted(tree.keys() | listed.keys()):
+        if tree.get(path) == listed.get(path):
+            continue
+        what = (
+            "is in its list and not in its tree"
+            if path not in tree
+            else "is in its tree and not in its list"
+            if path not in listed
+            else "has another size or digest in its list than in its tree"
+        )
+        raise HubError(
+            f"The Hub contradicts itself about commit {found.commit_sha[:12]}: {path[:200]} {what}. Nothing was kept.",
+            code="lists_disagree",
         )
 
 

@@ -102,7 +102,8 @@ def _opened(file: RevisionFile) -> IO[bytes]:
         source = store.verified_once(file.blob_id, file.blob.size)
     except IntegrityFailure as failure:
         integrity.damaged(file.blob_id, failure)
-        code = failure.code if failure.code == "store_unreachable" else "IntegrityError"
+        # Not one of the Hub's codes: none of them says this, and the clients show the sentence.
+        code = failure.code if failure.code == "store_unreachable" else "integrity_error"
         raise Refused(
             503, code, f"{file.path}: {failure.message}", headers={"Retry-After": "60"}
         ) from failure

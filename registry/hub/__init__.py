@@ -5,7 +5,7 @@ and takes short or upper-case SHAs for branch names; so we resolve, compare and 
 """
 
 from registry.hub.downloading import deadline_s, download
-from registry.hub.listing import COMMITS_READ, on_default_branch, scan_status
+from registry.hub.listing import COMMITS_READ, on_default_branch, scan_status, tree_of
 from registry.hub.names import check_model_id, check_revision, parse_reference
 from registry.hub.resolving import HubFile, HubRevision, resolve
 
@@ -21,4 +21,5 @@ __all__ = [
     "parse_reference",
     "resolve",
     "scan_status",
+    "tree_of",
 ]

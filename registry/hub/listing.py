@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from registry.exceptions import HubNotFound
+from registry.exceptions import HubError, HubNotFound
 from registry.hub.client import ask_json
 
 COMMITS_READ = 2000  # of the default branch's history, to find out whether a commit belongs to it
@@ -30,6 +30,32 @@ def on_default_branch(model_id: str, commit_sha: str) -> bool | None:
             return True
         read += len(rows)
     return None if url else False
+
+
+def tree_of(model_id: str, commit_sha: str) -> dict[str, tuple[int, str]]:
+    """path -> (size, LFS sha256 or git id) of a commit by the Hub's other list, page after page.
+
+    Stops after one file more than an intake takes. Raises HubError and its kinds.
+    """
+    url: str | None = (
+        f"{settings.HUB_ENDPOINT}/api/models/{model_id}/tree/{commit_sha}?recursive=true&expand=false"
+    )
+    found: dict[str, tuple[int, str]] = {}
+    while url and len(found) <= settings.MAX_FILES:
+        rows, url = ask_json("GET", url, model_id)
+        if not isinstance(rows, list):
+            raise HubError(f"The Hub's list of the files of {model_id} is not a list.", code="bad_answer")
+        before = len(found)
+        for row in rows:
+            if not isinstance(row, dict) or row.get("type") == "directory":
+                continue
+            lfs = row.get("lfs")
+            digest = lfs.get("oid") if isinstance(lfs, dict) else row.get("oid")
+            size = row.get("size")
+            found[str(row.get("path"))] = (size if isinstance(size, int) else -1, str(digest or ""))
+        if url and not rows and before == len(found):
+            raise HubError(f"The Hub's list of the files of {model_id} does not end.", code="endless_answer")
+    return found
 
 
 def scan_status(model_id: str, commit_sha: str, paths: list[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from registry.exceptions import HubError, HubNotFound
-from registry.hub.client import api, translated
+from registry.hub.client import api, ask_json, translated
 from registry.hub.names import check_model_id, check_revision
 from registry.inspection import names
 from registry.words import gettext
@@ -103,7 +103,6 @@ def resolve(model_id: str, requested_revision: str) -> HubRevision:
     revision = check_revision(requested_revision)
     read_as = reading_of(revision)
     wanted = revision.lower() if read_as in (COMMIT, BEGINNING) else revision
-    twin = _ref_named(model_id, revision) if wanted != revision else None
     try:
         commit = wanted if read_as == COMMIT else _commit_of(model_id, wanted, read_as)
         with translated(model_id, revision):
@@ -111,7 +110,9 @@ def resolve(model_id: str, requested_revision: str) -> HubRevision:
                 model_id, revision=commit, files_metadata=True, timeout=settings.HUB_TIMEOUT_S
             )
     except HubNotFound as error:
-        if twin is None or error.code != "revision_not_found":
+        told = wanted != revision and error.code == "revision_not_found"
+        twin = _ref_named(model_id, revision) if told else None
+        if twin is None:
             raise
         raise HubError(
             gettext(
@@ -154,6 +155,7 @@ def resolve(model_id: str, requested_revision: str) -> HubRevision:
             ),
             code="renamed",
         )
+    twin = _ref_named(model_id, revision) if wanted != revision else None
     card: dict[str, Any] = info.card_data.to_dict() if info.card_data else {}
     files = [
         HubFile(
@@ -223,12 +225,14 @@ class _Ref:
 
 def _ref_named(model_id: str, name: str) -> _Ref | None:
     """The branch or tag of exactly this name, which is told to people and never followed."""
-    with translated(model_id, name):
-        refs = api().list_repo_refs(model_id)
-    for kind, found in (("branch", refs.branches), ("tag", refs.tags)):
-        for ref in found:
-            if ref.name == name:
-                return _Ref(kind, ref.target_commit)
+    try:
+        refs, _ = ask_json("GET", f"{settings.HUB_ENDPOINT}/api/models/{model_id}/refs", model_id)
+    except HubNotFound:
+        return None
+    for kind, key in (("branch", "branches"), ("tag", "tags")):
+        for ref in refs.get(key) or [] if isinstance(refs, dict) else []:
+            if isinstance(ref, dict) and ref.get("name") == name:
+                return _Ref(kind, str(ref.get("targetCommit", ""))[:40])
     return None
 
 

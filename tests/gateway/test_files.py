@@ -216,7 +216,7 @@ def test_damaged_file_is_never_served_and_is_noted_once(
     with django_capture_on_commit_callbacks(execute=True):
         answers = [get(hub), get(hub), get(hub, Range="bytes=0-3")]
     for answer in answers:
-        assert answer.status_code == 503 and answer.headers["X-Error-Code"] == "IntegrityError"
+        assert answer.status_code == 503 and answer.headers["X-Error-Code"] == "integrity_error"
         assert answer.headers["Retry-After"] == "60" and "not served" in answer.json()["error"]
     assert AuditEvent.objects.filter(verb="integrity.failed").count() == 1
     assert heal_bells == [sha256]

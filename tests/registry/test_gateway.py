@@ -161,7 +161,7 @@ def test_damaged_bytes_are_never_given_out(approved: World, api: Clients, damage
         }[damage]
     )
     answer = api(approved.viewer).get(url("model.safetensors"))
-    message = assert_refused(answer, 503, "IntegrityError")
+    message = assert_refused(answer, 503, "integrity_error")
     assert "does not have the bytes that were approved" in message and answer.headers["Retry-After"] == "60"
     assert api(approved.viewer).get(url("config.json")).status == 200
 
@@ -169,9 +169,9 @@ def test_damaged_bytes_are_never_given_out(approved: World, api: Clients, damage
 def test_missing_and_linked_bytes_are_never_given_out(approved: World, api: Clients) -> None:
     path = store.path_of(RevisionFile.objects.get(path="config.json").blob_id)
     path.rename(path.with_suffix(".away"))
-    assert_refused(api(approved.viewer).get(url()), 503, "IntegrityError")
+    assert_refused(api(approved.viewer).get(url()), 503, "integrity_error")
     path.symlink_to(path.with_suffix(".away"))  # the same bytes, by way of a link somebody could turn later
-    assert_refused(api(approved.viewer).get(url()), 503, "IntegrityError")
+    assert_refused(api(approved.viewer).get(url()), 503, "integrity_error")
 
 
 # --- what inference servers ask for ------------------------------------------------------------------------------------

@@ -254,7 +254,37 @@ def test_path_tricks(lying: Lying, name: str) -> None:
 
 def test_lists_a_file_that_it_does_not_have(lying: Lying) -> None:
     lying.tell(listed=["ghost.json"])
+    assert lying.refuses("ghost.json is in its list and not in its tree").error_code == "lists_disagree"
+
+
+def test_lists_a_file_twice_over_that_it_does_not_have(lying: Lying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both lists lie alike: then the file is asked for, and is not there."""
+    true = hub.tree_of
+    monkeypatch.setattr(hub, "tree_of", lambda *asked: {**true(*asked), "ghost.json": (10, "0" * 40)})
+    lying.tell(listed=["ghost.json"])
     assert lying.refuses("ghost.json").error_code == "file_not_found"
+
+
+@pytest.mark.parametrize("path", ["README.md", "big.txt"])
+def test_leaves_a_file_out_of_the_list(lying: Lying, path: str) -> None:
+    lying.tell(unlisted=[path])
+    assert lying.refuses(f"{path} is in its tree and not in its list").error_code == "lists_disagree"
+
+
+def test_lists_that_disagree_about_a_digest(lying: Lying, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = hub.tree_of
+    monkeypatch.setattr(hub, "tree_of", lambda *asked: {**true(*asked), "big.txt": (250_000, "0" * 40)})
+    assert lying.refuses("big.txt has another size or digest").error_code == "lists_disagree"
+
+
+def test_lists_a_file_twice(lying: Lying) -> None:
+    lying.tell(listed=["config.json"])
+    assert lying.refuses("The Hub lists config.json twice").error_code == "listed_twice"
+
+
+def test_lists_a_file_as_a_folder(lying: Lying) -> None:
+    lying.tell(listed=["config.json/inside.txt"])
+    assert lying.refuses("config.json as a file").error_code == "file_and_folder"
 
 
 def test_leaves_the_weights_out_of_the_list(lying: Lying) -> None:
