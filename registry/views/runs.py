@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +19,10 @@ from registry.stored_words import retold
 from registry.views.pages import page_of
 from registry.words import gettext
 
-FILTERS: dict[str, tuple[str, tuple[JobState, ...]]] = {
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+FILTERS: dict[str, tuple[StrOrPromise, tuple[JobState, ...]]] = {
     "": (_("All"), ()),
     "open": (_("Open"), OPEN_JOB_STATES),
     "failed": (_("Failed"), (JobState.FAILED, JobState.TIMED_OUT)),

@@ -217,7 +217,9 @@ def said_by(path: Path) -> Iterator[str]:
                 ):
                     text = ""
                     if isinstance(each, ast.JoinedStr):
-                        text = "".join(v.value if isinstance(v, ast.Constant) else HOLE for v in each.values)
+                        text = "".join(
+                            str(v.value) if isinstance(v, ast.Constant) else HOLE for v in each.values
+                        )
                     elif isinstance(each, ast.Constant) and isinstance(each.value, str):
                         text = each.value
                     if re.search(r"[a-z] [a-z].*[.?]$", text):
