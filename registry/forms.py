@@ -124,5 +124,6 @@ class PasswordForm(SetPasswordForm):  # type: ignore[type-arg]
 
 class AuditFilterForm(forms.Form):
     verb = forms.CharField(required=False, label=_("Verb contains"))
+    about = forms.CharField(required=False, max_length=200, label=_("Model or commit"))
     person = forms.CharField(required=False, label=_("Person"))
     since = forms.DateField(required=False, label=_("Since"), widget=forms.DateInput({"type": "date"}))

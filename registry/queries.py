@@ -43,6 +43,7 @@ M = TypeVar("M", bound=Model)
 NOUNS = (
     _("registered model"), _("revision"), _("approval"), _("channel"), _("job"), _("golden set"), _("review request"),
     _("policy version"), _("waiver"), _("checklist template"), _("template version"), _("api token"), _("code waiver"),
+    _("audit event"), _("access event"),
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from registry.access import ANYONE, MEMBER, SIGNED_IN, access, actor_of, rules
 from registry.exceptions import NotFound
 from registry.forms import AuditFilterForm, PasswordForm, TokenForm
 from registry.models import ApiToken
+from registry.permissions import Action, reason_against
 from registry.services.passwords import change_password, check_can_change
 from registry.services.tokens import create_token, revoke_token
 from registry.views.pages import go_back, page_of, try_on_form
@@ -45,6 +46,7 @@ def audit_list(request: HttpRequest) -> HttpResponse:
     page = page_of(request, rows, per_page=50)
     page.object_list = audit.shown(list(page.object_list))
     context: dict[str, Any] = {"page_obj": page, "filter_form": form}
+    context["export_reason"] = reason_against(actor_of(request), Action.EXPORT_RECORD)
     context["chains"] = [checkpoints.state_of(chain) for chain in checkpoints.CHAINS]
     if request.GET.get("verify"):
         context["verification"] = _verification()
@@ -70,6 +72,8 @@ def _verification() -> dict[str, Any]:
 def _filtered(rows: Any, wanted: dict[str, Any]) -> Any:
     if wanted["verb"]:
         rows = rows.filter(verb__icontains=wanted["verb"])
+    if wanted["about"]:  # what an event is about stands in its body: model, commit, channel, policy
+        rows = rows.filter(body__icontains=wanted["about"].strip())
     if wanted["person"]:
         rows = rows.filter(actor_id__in=queries.people_named(wanted["person"]))
     if wanted["since"]:

@@ -415,3 +415,29 @@ def test_roll_back_needs_an_earlier_revision(story: Story) -> None:
     assert "nothing to roll back to" in page
     with pytest.raises(Exception, match="nothing to roll back to"):
         roll_back_channel(actor=story.world.admin, channel=story.move.channel, reason="try it anyway")
+
+
+def test_audit_page_filters_by_model_and_offers_the_tables(story: Story) -> None:
+    address = reverse("audit_list")
+    client = signed_in(story.world.auditor)
+    page = client.get(address).content.decode()
+    assert reverse("events_table") in page and reverse("approvals_table") in page
+    assert "moved production of" in client.get(address + f"?about={SHA_A[:12]}").content.decode()
+    assert "Nothing matches" in client.get(address + "?about=acme/another").content.decode()
+    refused = signed_in(story.world.submitter).get(address).content.decode()
+    assert reverse("events_table") not in refused and "To export the record you need the role" in refused
+
+
+def test_home_says_who_serves_what_and_how_fast(story: Story) -> None:
+    page = signed_in(story.world.reviewer).get(reverse("home")).content.decode()
+    assert "no inference server has reported" in page and "p95 4.5 ms in the benchmark" in page
+
+
+def test_policy_page_shows_its_rules_as_a_list_and_as_yaml(story: Story) -> None:
+    page = (
+        signed_in(story.world.viewer)
+        .get(reverse("policy_detail", args=["production-minimum"]))
+        .content.decode()
+    )
+    for words in ("Golden set passed", "blocks", "It cannot be waived.", "key: golden_set"):
+        assert words in page, words
