@@ -46,6 +46,7 @@ class Engine:
         self._backend = self._backends[0]
         self._admission = Admission(self.limits.max_queued_inputs, self.limits.max_wait_s)
         self._worker = Worker(self._backends, self.limits, name)
+        self._worker.served = self._admission.served
 
     @property
     def labels(self) -> tuple[str, ...]:
