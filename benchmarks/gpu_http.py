@@ -50,6 +50,9 @@ class Connection:
         await self._reader.readexactly(length)
         return int(head[9:12])
 
+    def close(self) -> None:
+        self._writer.close()
+
 
 def message(body: dict[str, Any]) -> bytes:
     raw = json.dumps(body).encode()

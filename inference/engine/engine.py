@@ -46,6 +46,7 @@ class Engine:
         self._backend = self._backends[0]
         self._admission = Admission(self.limits.max_queued_inputs, self.limits.max_wait_s)
         self._worker = Worker(self._backends, self.limits, name)
+        self._worker.served = self._admission.served
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -93,6 +94,10 @@ class Engine:
         reference. Raises ModelLoadError (warm_up_failed, canary_failed).
         """
         self._worker.start(self._prepare)
+
+    def check_room(self) -> None:
+        """Raise EngineBusy when not one input more may wait: before the request is read."""
+        self._admission.check_room()
 
     def admit(self, inputs: int) -> Permit:
         """Places in the queue for so many inputs. Raises EngineBusy. Every permit must reach `submit` or

@@ -46,6 +46,9 @@ class Worker:
         self._wake = threading.Condition()
         self._queue: deque[Row] = deque()
         self._open = True
+        # Told after each round: lane, inputs, seconds, and whether others were left waiting when it began.
+        self.served: Callable[[int, int, float, bool], None] = lambda *_: None
+        self.crowded = False
         self._lanes = [
             _Lane(self, backend, limits, name if number == 0 else f"{name}-{number}")
             for number, backend in enumerate(backends)
@@ -108,6 +111,7 @@ class Worker:
                         rows.append((job, i))
                         room -= len(job.encodings[i])
                 if rows:
+                    self.crowded = bool(self._queue)
                     return rows
 
     def abandon(self) -> None:
@@ -158,7 +162,9 @@ class _Lane:
         self.started.set_result(None)
         try:
             while rows := self._worker.take(self._budget.tokens * (_LOOK_AHEAD if self._backend.pads else 1)):
+                crowded, began = self._worker.crowded, time.perf_counter()
                 self._serve(rows)
+                self._worker.served(id(self), len(rows), time.perf_counter() - began, crowded)
         finally:
             # Reached by close() with an empty queue, or by something that no batch can cause (interpreter
             # exit).

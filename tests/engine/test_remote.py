@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -188,48 +189,54 @@ def test_an_error_crosses_as_its_kind_and_without_its_message(error: Exception) 
 # Admission by the pace of the queue
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def drain(admission: Admission, clock: Clock, *, pace: float, rounds: int) -> None:
-    """A queue that is never empty and of which one input begins every 1/pace seconds."""
-    permits = [admission.take(1), admission.take(1)]
-    for _ in range(rounds):
-        clock.now += 1 / pace
-        permits.pop(0).release(1)
-        permits.append(admission.take(1))
-    for permit in permits:
-        permit.release()
-
-
 def test_no_more_wait_than_can_begin_in_time() -> None:
-    clock = Clock()
-    admission = Admission(64, max_wait_s=2.0, clock=clock)
+    admission = Admission(64, max_wait_s=2.0)
     assert admission.room == 64, "nothing is known yet"
-    drain(admission, clock, pace=20, rounds=40)
-    assert 25 <= admission.room <= 32, "three quarters of two seconds at 20 a second"
-    held = admission.take(admission.room)
+    for _ in range(5):
+        admission.served(1, 10, 0.5, crowded=True)
+    assert admission.room == 30, "three quarters of two seconds at 20 a second"
+    held = admission.take(30)
     with pytest.raises(EngineBusy):
         admission.take(1)
+    with pytest.raises(EngineBusy):
+        admission.check_room()
     held.release()
+    admission.check_room()
     admission.take(64).release()  # into an empty queue whatever the limit allows
-    drain(admission, clock, pace=1000, rounds=2000)
-    assert admission.room == 64, "quick again"
+    for _ in range(5):
+        admission.served(2, 10, 0.5, crowded=True)
+    assert admission.room == 60, "a second lane"
 
 
-def test_a_queue_that_runs_empty_is_not_slow() -> None:
-    clock = Clock()
-    admission = Admission(64, max_wait_s=2.0, clock=clock)
-    drain(admission, clock, pace=10, rounds=20)
-    assert admission.room < 64
-    for _ in range(3):
-        clock.now += 5.0  # nothing came for a while
-        permit = admission.take(8)
-        clock.now += 0.01
-        for _ in range(8):
-            permit.release(1)
+def test_a_queue_that_is_emptied_is_not_slow() -> None:
+    admission = Admission(64, max_wait_s=2.0)
+    admission.served(1, 1, 60.0, crowded=True)  # a process that had to be started again, say
+    assert admission.room == 1
+    for _ in range(20):
+        admission.served(1, 1, 0.1, crowded=False)
     assert admission.room == 64
+    for _ in range(20):
+        admission.served(1, 100, 0.1, crowded=True)
+    assert admission.room == 64
+
+
+def test_an_engine_learns_its_pace_from_its_batches() -> None:
+    class Slow(DummyBackend):
+        def forward(self, batch: Any) -> Any:
+            if len(batch) > 2:  # not in the warm-up
+                time.sleep(0.05 * len(batch))
+            return super().forward(batch)
+
+    limits = EngineLimits(max_queued_inputs=200, max_wait_s=5.0)
+    engine = Engine(Slow(token_budget=4 * 3, max_length=8), limits=limits)
+    engine.start()
+    try:
+        futures = [engine.submit(engine.admit(4), ["a", "b", "c", "d"]) for _ in range(5)]
+        for future in futures:
+            future.result(30)
+        held = engine.admit(1)  # something waits
+        with pytest.raises(EngineBusy):
+            engine.admit(199)
+        held.release()
+    finally:
+        engine.close()

@@ -395,25 +395,29 @@ def test_full_queue_is_429_with_retry_after_and_quickly(gated: tuple[GateBackend
     assert caller.predict().status_code == 200
 
 
+@pytest.mark.parametrize("web_workers", [0, 2])
 def test_too_many_requests_at_once_are_429_before_their_bodies_are_read(
-    gated: tuple[GateBackend, Caller],
+    world: World, web_workers: int
 ) -> None:
-    _, caller = gated
+    # Of the server, not of each worker: 8 places for 12 who keep theirs.
+    limits = {"max_concurrent_requests": 8, "deadline_s": 30.0}
     release = threading.Event()
 
     def stuck() -> Iterator[bytes]:
         yield b'{"inputs": '
-        release.wait(5)
+        release.wait(25)
         yield b'"a"}'
 
-    threads = in_background(12, lambda: caller.send(stuck()))
-    try:
-        eventually(lambda: caller.predict().status_code == 429, "the places never filled")
-    finally:
-        release.set()
-        for thread in threads:
-            thread.join(10)
-    assert caller.predict().status_code == 200
+    with inference_server(world.url, world.cache, limits=limits, web_workers=web_workers) as caller:
+        caller.wait_ready()
+        threads = in_background(12, lambda: caller.send(stuck()))
+        try:
+            eventually(lambda: caller.predict().status_code == 429, "the places never filled", seconds=20)
+        finally:
+            release.set()
+            for thread in threads:
+                thread.join(30)
+        assert caller.predict().status_code == 200
 
 
 @pytest.mark.parametrize("web_workers", [0, 2])
