@@ -217,7 +217,7 @@ def packed(precision: Any) -> Callable[[int], Forward]:
                 precision=precision,
                 digest="generic",
                 canaries=FOLDER / "canaries",
-            )  # fmt: skip
+            )
         )
 
         def run(encodings: Sequence[Any]) -> Any:

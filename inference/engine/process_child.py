@@ -97,7 +97,10 @@ def _fork(lanes: list[Connection[Any, Any]]) -> Connection[Any, Any]:
 
 
 def _serve(backend: Any, lane: Connection[Any, Any]) -> None:
+    meet_next_shape = getattr(backend, "meet_next_shape", lambda: False)
     while True:
+        while not lane.poll(0) and meet_next_shape():
+            pass  # Only while nobody waits: a shape takes some milliseconds.
         told = json.loads(lane.recv_bytes())
         ids = np.frombuffer(lane.recv_bytes(), np.int32)
         kinds = np.frombuffer(lane.recv_bytes(), np.int32) if told["types"] else None
