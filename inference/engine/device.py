@@ -31,5 +31,8 @@ def packed_budget_for(device: torch.device) -> int:
 def has_half(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the device computes in that half precision, and not by way of fp32."""
     if device.type == "cpu":
-        return dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        # The library takes bf16 on every AVX-512 and converts where the instructions are lacking: no half precision.
+        able = torch.cpu.get_capabilities()
+        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        return dtype == torch.bfloat16 and native and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return str(device.type) == "cuda"

@@ -75,7 +75,6 @@ def _packed(config: ClassifierConfig, contract: Contract) -> tuple[LoadedBackend
         logger.warning("packed_load_failed", extra={"error": describe_error(exc)})
         return None, f"loading failed ({type(exc).__name__})"
     try:
-        backend.warm()
         worst = check_against(backend, reference_answers(config, contract), config.precision)
     except InferenceOutOfMemory as exc:
         raise ModelLoadError("The canary ran out of memory.", code="out_of_memory") from exc

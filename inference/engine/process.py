@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from numpy.typing import NDArray
 from inference.engine.backend import Encoding, Numbers
 from inference.engine.errors import BackendLost, InferenceError, InferenceOutOfMemory, ModelLoadError
 from inference.engine.remote import tokeniser_from
+from inference.engine.spawn import lanes_for, take
 from inference.engine.tasks import Head, Input
 from inference.engine.tokenise import Tokeniser
 from inference.engine.types import ClassifierConfig, Variant
@@ -34,18 +32,14 @@ logger = logging.getLogger(__name__)
 
 _LOAD_S = 300.0
 _FORWARD_S = 120.0
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "HOME")
 
 
 def load_in_processes(config: ClassifierConfig, *, threads: int | None = None) -> list[ProcessBackend]:
     """The snapshot's backend behind as many processes as suit it: one with all cores (fp32, CUDA), or on a CPU
     in half precision one a core with one thread each, which share the weights' memory. Raises ModelLoadError
     as `load_backend` does."""
-    cores = threads or (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    lanes = cores if config.precision != "fp32" else 1
-    group = _Group(config, lanes=lanes, threads=max(1, cores // lanes))
+    lanes, each = lanes_for(config.precision, threads)
+    group = _Group(config, lanes=lanes, threads=each)
     facts = group.start()
     tokeniser = tokeniser_from(facts, facts["max_length"], Head(**facts["head"]), config.snapshot)
     return [ProcessBackend(group, lane, tokeniser, facts) for lane in range(group.lanes)]
@@ -91,32 +85,13 @@ class _Group:
 
     def _launch(self, lanes: Sequence[int]) -> dict[str, Any]:
         with self._lock:
-            ours, theirs = zip(*(Pipe() for _ in lanes), strict=True)
-            child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "inference.engine.process_child",
-                    *(str(end.fileno()) for end in theirs),
-                ],
-                pass_fds=[end.fileno() for end in theirs],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd=Path(__file__).parents[2],
-                env=self._environment(),
-            )
-            self._children.append(child)
-            for end in theirs:
-                end.close()
+            started = take(len(lanes), self._threads)
+            self._children.append(started.child)
             fields = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self.config).items()}
-            facts = _first_answer(ours[0], {"config": fields, "threads": self._threads}, child)
-            self.connections.update(zip(lanes, ours, strict=True))
+            request = {"config": fields, "threads": self._threads}
+            facts = _first_answer(started.ends[0], request, started.child)
+            self.connections.update(zip(lanes, started.ends, strict=True))
             return facts
-
-    def _environment(self) -> dict[str, str]:
-        """No secrets, no network token."""
-        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        return {**kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(self._threads)}
 
 
 def _first_answer(

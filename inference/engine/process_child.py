@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -22,6 +23,7 @@ import numpy as np
 
 from inference.engine.backend import Encoding
 from inference.engine.errors import InferenceOutOfMemory, ModelLoadError, describe_error, ran_out_of_memory
+from inference.engine.spawn import SPARE_S
 from inference.engine.types import ClassifierConfig
 
 logger = logging.getLogger("inference.engine.process")
@@ -34,9 +36,17 @@ def main() -> int:
     # The terminal's Ctrl-C reaches every process of the group; the server drains and then closes us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lanes: list[Connection[Any, Any]] = [Connection(int(number)) for number in sys.argv[1:]]
+    # Before the configuration comes: it may be some time until the server has one (see `spawn`).
+    import torch
+
+    from inference.engine.load import load_backend
+
     with suppress(EOFError, OSError):
+        if not lanes[0].poll(SPARE_S):
+            return 0
         request = json.loads(lanes[0].recv_bytes())
-        backend = _load(request, lanes[0], len(lanes))
+        torch.set_num_threads(int(request["threads"]))
+        backend = _load(load_backend, request["config"], lanes[0], len(lanes))
         if backend is None:
             return 1
         if backend.device != "cpu":
@@ -45,13 +55,13 @@ def main() -> int:
     return 0
 
 
-def _load(request: dict[str, Any], first: Connection[Any, Any], lanes: int) -> Any:
-    import torch
-
-    from inference.engine.load import load_backend
-
-    torch.set_num_threads(int(request["threads"]))
-    fields = request["config"]
+def _load(
+    load_backend: Callable[[ClassifierConfig], Any],
+    fields: dict[str, Any],
+    first: Connection[Any, Any],
+    lanes: int,
+) -> Any:
+    """The backend, and what it is told to the other side; None when it cannot be loaded, and that is told."""
     fields["snapshot"] = Path(fields["snapshot"])
     fields["canaries"] = Path(fields["canaries"]) if fields["canaries"] else None
     try:
@@ -87,7 +97,10 @@ def _fork(lanes: list[Connection[Any, Any]]) -> Connection[Any, Any]:
 
 
 def _serve(backend: Any, lane: Connection[Any, Any]) -> None:
+    meet_next_shape = getattr(backend, "meet_next_shape", lambda: False)
     while True:
+        while not lane.poll(0) and meet_next_shape():
+            pass  # Only while nobody waits: a shape takes some milliseconds.
         told = json.loads(lane.recv_bytes())
         ids = np.frombuffer(lane.recv_bytes(), np.int32)
         kinds = np.frombuffer(lane.recv_bytes(), np.int32) if told["types"] else None

@@ -7,9 +7,7 @@ import argparse
 import os
 import sys
 
-from inference.server.loading import engine_backend
-from inference.server.logs import configure_logging
-from inference.server.running import serve
+from inference.engine.spawn import prepare
 from inference.server.settings import SettingsError, read_settings
 from inference.server.workers.host import serve_with_workers
 
@@ -26,6 +24,12 @@ def main() -> int:
         return 2
     # Loading is local anyway; this makes the Hub's client refuse even by mistake.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    # The longest part of a start is another process's import of torch: it begins before our own imports.
+    prepare(settings.precision)
+    from inference.server.loading import engine_backend
+    from inference.server.logs import configure_logging
+    from inference.server.running import serve
+
     configure_logging()
     start = serve_with_workers if settings.web_workers > 1 else serve
     start(settings, engine_backend, host=options.host, port=options.port)

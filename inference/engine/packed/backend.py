@@ -42,6 +42,8 @@ class PackedBackend:
         self.device = device.type
         self.variant = Variant("packed", _NAMES[dtype], device.type)
         self.token_budget = packed_budget_for(device)
+        half = device.type == "cpu" and dtype != torch.float32
+        self._unmet = shapes(max(self.token_budget, self.max_length)) if half else []
 
     def with_max_length(self, max_length: int) -> PackedBackend:
         """The same model behind a tokeniser that cuts at `max_length` (never above this backend's own)."""
@@ -103,14 +105,18 @@ class PackedBackend:
             )
             return encoder.forward(rows)[: len(lengths)]
 
-    def warm(self) -> None:
-        """Meet every shape that a full queue can make: in half precision a new one costs the CPU's library a
-        plan (a third of the speed, measured); in fp32 nothing that can be seen, and start-up would pay."""
-        if self._encoder is None or self._device.type != "cpu" or self._dtype == torch.float32:
-            return
+    def meet_next_shape(self) -> bool:
+        """Make the library's plans for one more number of rows that a full queue can make; False when all are met.
+
+        In half precision on a CPU a new number costs a plan for each dense layer; in fp32 nothing that can be seen.
+        For a process that has nothing else to do: at a start it would hold up the first answer.
+        """
+        if self._encoder is None or not self._unmet:
+            return False
+        rows = self._unmet.pop(0)
         with torch.inference_mode():
-            for rows in shapes(max(self.token_budget, self.max_length)):
-                self._encoder.warm(rows, min(round_firsts(max(1, rows // 16)), rows))
+            self._encoder.warm(rows, min(round_firsts(max(1, rows // 16)), rows))
+        return True
 
     def close(self) -> None:
         self._encoder = None

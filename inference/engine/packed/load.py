@@ -18,7 +18,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_packed(config: ClassifierConfig, contract: Contract, device: torch.device) -> PackedBackend:
-    """Weights mapped, fused and reordered; shapes met. Raises NotPacked with the reason."""
+    """Weights mapped, fused and reordered. Raises NotPacked with the reason."""
     known = find(contract.settings, contract.head.kind)
     dtype = _DTYPES[config.precision]
     if dtype != torch.float32 and not has_half(device, dtype):

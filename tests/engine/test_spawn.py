@@ -1,0 +1,53 @@
+"""The process that is started before there is a model: taken once, never when it is about to end, never left over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inference.engine import Engine, spawn
+from inference.engine.process import load_in_processes
+from tests.engine.tiny import LINES, tiny_config
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(spawn, "_spares", {})
+    yield
+    for spare in spawn._spares.values():
+        spawn.end(spare)
+
+
+@pytest.mark.parametrize(
+    ("precision", "cores", "wanted"), [("fp32", 4, (1, 4)), ("bf16", 4, (4, 1)), ("bf16", 1, (1, 1))]
+)
+def test_half_precision_takes_a_process_a_core(precision: str, cores: int, wanted: tuple[int, int]) -> None:
+    assert spawn.lanes_for(precision, cores) == wanted
+
+
+def test_the_prepared_process_serves_the_first_model_and_no_other(snapshot: Path) -> None:
+    spawn.prepare("fp32")
+    [spare] = spawn._spares.values()
+    first, second = (load_in_processes(tiny_config(snapshot))[0] for _ in range(2))
+    assert first._group._children == [spare.child]
+    assert second._group._children[0].pid != spare.child.pid
+    engine = Engine(first)
+    engine.start()
+    assert len(engine.ask(LINES)) == len(LINES)
+    engine.close()
+    second.close()
+
+
+def test_a_process_that_waited_too_long_is_ended_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    spawn.prepare("fp32")
+    [spare] = spawn._spares.values()
+    monkeypatch.setattr(spawn, "_FRESH_S", 0.0)
+    taken = spawn.take(*spawn.lanes_for("fp32"))
+    assert spare.child.returncode is not None
+    assert taken.child.pid != spare.child.pid
+    spawn.end(taken)
+    assert taken.child.returncode is not None
