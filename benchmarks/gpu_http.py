@@ -31,23 +31,31 @@ from benchmarks.models import texts
 from benchmarks.processes import StartError, free_port, start
 
 CLIENTS = 6  # processes that make the load
+_IDLE_S = 3.0  # uvicorn closes a connection that was idle for five seconds
 
 
 class Connection:
     """One kept-alive connection that posts bodies and counts bytes; no HTTP library, to leave the cores to the server."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self._port, self._used_at = port, 0.0
 
     async def open(self) -> None:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._used_at = time.monotonic()
 
     async def post(self, message: bytes) -> int:
         """The status of the answer, which is read to its end."""
+        if self._used_at and time.monotonic() - self._used_at > _IDLE_S:
+            self._writer.close()
+            self._used_at = 0.0
+        if not self._used_at:
+            await self.open()
         self._writer.write(message)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         await self._reader.readexactly(length)
+        self._used_at = time.monotonic()
         return int(head[9:12])
 
     def close(self) -> None:
@@ -77,7 +85,6 @@ def closed(job: tuple[int, int, int, float, int]) -> tuple[int, list[int]]:
         async def one(number: int) -> None:
             nonlocal done
             connection, at = Connection(port), offset * 37 + number * 11
-            await connection.open()
             while time.monotonic() < until:
                 status = await connection.post(messages[at % len(messages)])
                 at += 1
@@ -105,8 +112,6 @@ def steady(job: tuple[int, float, float, int]) -> list[float]:
 
         async def one(number: int, due: float) -> None:
             connection = free.pop() if free else Connection(port)
-            if not hasattr(connection, "_reader"):
-                await connection.open()
             status = await connection.post(messages[(offset + number) % len(messages)])
             taken.append((time.monotonic() - due) * 1000 if status == 200 else -1.0)
             free.append(connection)
