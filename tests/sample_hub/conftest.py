@@ -54,7 +54,8 @@ def url(tiny: Tiny) -> Iterator[str]:
 
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    # Patient: YAML in Python that gives up on 100,000 brackets takes its time on a busy machine.
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         yield client
 
 
