@@ -48,7 +48,7 @@ def test_simulator_answers_beside_the_text_and_writes_nothing(windows: Windows, 
     assert beside and writing and beside["x"] > writing["x"] + writing["width"]
     page.get_by_role("button", name="What would flip?").click()
     expect(answer).to_contain_text("2 pending and approved looked at")
-    editor.fill("policy: x")
+    editor.fill("policy: our-rules")
     page.get_by_role("button", name="What would flip?").click()
     expect(answer).to_contain_text("`title` is missing")
     assert not PolicyVersion.objects.exists()
