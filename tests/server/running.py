@@ -57,7 +57,7 @@ def hosting(settings: ServerSettings, load_backend: BackendLoader) -> Iterator[s
     thread = threading.Thread(target=lambda: asyncio.run(host.run()), daemon=True)
     thread.start()
     try:
-        eventually(lambda: hasattr(host, "crew") and host.crew.takes, "no worker came up", seconds=30)
+        eventually(lambda: hasattr(host, "crew") and host.crew.whole, "not every worker came up", seconds=60)
         yield url
     finally:
         host.stop()

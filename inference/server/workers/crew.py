@@ -31,6 +31,8 @@ _FIGURES_S = 2.0
 # A worker that says nothing for so long hangs. It says something every second.
 SILENCE_S = 20.0
 _WATCH_S = 1.0
+# A killed process is gone at once; more than this is a kernel in trouble, and no reason not to end.
+_KILLED_S = 5.0
 _LEAST_PAUSE_S, _MOST_PAUSE_S, _YOUNG_S = 0.1, 5.0, 30.0
 
 
@@ -80,6 +82,8 @@ class Crew:
         await asyncio.gather(*(self._introduce(seat, model.number) for seat in list(self.seats.values())))
 
     async def _introduce(self, seat: Seat, number: int) -> None:
+        if number not in self.models:
+            return  # Unloaded meanwhile.
         known = seat.lease(self.models[number], self._facts[number])
         try:
             async with asyncio.timeout(_KNOW_S):
@@ -172,13 +176,24 @@ class Crew:
     def takes(self) -> bool:
         return any(seat.up for seat in self.seats.values())
 
+    @property
+    def whole(self) -> bool:
+        """Whether every worker takes connections."""
+        return [seat.up for seat in self.seats.values()] == [True] * self._workers
+
     # Workers
 
     async def _seat(self, number: int) -> None:
         self.board.clear(number)
         seat = Seat(self, number, self.board)
-        await seat.start(self._hello(number))
         self.seats[number] = seat
+        try:
+            await seat.start(self._hello(number))
+        except BaseException:
+            self.seats.pop(number, None)
+            raise
+        if not seat.link.open:
+            return  # It has ended already, and `lost` has seen to it.
         for model in self.models.values():
             if not model.retired:
                 self.spawn(self._introduce(seat, model.number))
@@ -272,5 +287,6 @@ class Crew:
         for seat in list(self.seats.values()):
             logger.error("worker_did_not_end", extra={"worker": seat.number})
             seat.kill()
-        while self.seats:
+        until = time.monotonic() + _KILLED_S
+        while self.seats and time.monotonic() < until:
             await asyncio.sleep(0.02)

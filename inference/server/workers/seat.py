@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -43,6 +44,7 @@ class Seat:
         self.up = False
         self.started_at = self.heard_at = time.monotonic()
         self.last_figures: dict[str, Families] = {}
+        self._questions = itertools.count(1)
         self._asked_figures: dict[int, tuple[str, asyncio.Future[None]]] = {}
         self._leases: dict[int, tuple[LoadedModel, asyncio.Future[None]]] = {}
         self._running: dict[int, Future[Answer]] = {}
@@ -109,7 +111,7 @@ class Seat:
 
     async def figures(self, scope: str) -> None:
         """Into `last_figures`."""
-        number = len(self._asked_figures) + 1 + int(time.monotonic() * 1e6)
+        number = next(self._questions)
         told: asyncio.Future[None] = self._loop.create_future()
         self._asked_figures[number] = (scope, told)
         self.link.send(Kind.FIGURES, number, scope.encode())
