@@ -32,7 +32,8 @@ CODES: dict[int, str] = {400: "bad_request", 401: "not_authenticated", 403: "not
 
 
 def body(code: str, message: str, details: Any = None) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, "details": details or {}}}
+    # A plain text: not every renderer (the schema's YAML) knows the kind that remembers its English.
+    return {"error": {"code": code, "message": str(message), "details": details or {}}}
 
 
 def note_refusal(error: DomainError, actor: Actor | None) -> None:
