@@ -9,7 +9,6 @@ import sys
 
 from inference.engine.spawn import prepare
 from inference.server.settings import SettingsError, read_settings
-from inference.server.workers.host import serve_with_workers
 
 
 def main() -> int:
@@ -29,6 +28,7 @@ def main() -> int:
     from inference.server.loading import engine_backend
     from inference.server.logs import configure_logging
     from inference.server.running import serve
+    from inference.server.workers.host import serve_with_workers
 
     configure_logging()
     start = serve_with_workers if settings.web_workers > 1 else serve
