@@ -13,6 +13,7 @@ from registry.attempts import LIMITS_REACHED, SECRETS_OF_TOKEN, TOKENS_FROM_ADDR
 from registry.exceptions import TooManyAttempts
 from registry.models import ApiToken
 from registry.services.tokens import actor_of_token, public_id_of
+from registry.words import gettext
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,11 @@ def _count(text: str, network: str) -> None:
         wait = attempts.wait_s(SECRETS_OF_TOKEN, public_id)
     if wait:
         raise TooManyAttempts(
-            f"Too many tokens from here were not valid, and this one is not either; none like it is looked at for {wait} "
-            "seconds. Programs with a good token are not affected. Create a new one under Tokens.",
+            gettext(
+                "Too many tokens from here were not valid, and this one is not either; none like it is looked at for "
+                "%(wait)s seconds. Programs with a good token are not affected. Create a new one under Tokens.",
+                wait=wait,
+            ),
             retry_after_s=wait,
         )
     _note(TOKENS_FROM_ADDRESS, network, verb="access.tokens_refused")

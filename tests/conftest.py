@@ -17,6 +17,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection, connections
 from django.test import TransactionTestCase
+from django.utils import translation
 
 if TYPE_CHECKING:  # models can be imported under settings only, and some tests run without (-p no:django)
     from tests.factories import Api, World
@@ -49,6 +50,14 @@ def django_db_modify_db_settings(
     default = connections["default"]
     if default.vendor == "sqlite":
         default.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("db") / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def own_language() -> Iterator[None]:
+    """A page in Vietnamese leaves its language with the thread, as Django does until the next request."""
+    yield
+    if django_settings.configured:
+        translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

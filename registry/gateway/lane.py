@@ -24,6 +24,7 @@ def hub_lane(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if not request.path_info.startswith(PREFIX):
             return get_response(request)
+        request.get_host()  # refuses a name that is not ours, as the pages' middleware does
         # The thread may still speak the language of the page that it answered before.
         translation.activate(translation.get_language_from_request(request))
         try:

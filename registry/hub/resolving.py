@@ -16,7 +16,7 @@ from registry.exceptions import HubError, HubNotFound
 from registry.hub.client import api, ask_json, translated
 from registry.hub.names import check_model_id, check_revision
 from registry.inspection import names
-from registry.words import gettext
+from registry.words import gettext, joined
 
 # How a typed revision is understood.
 COMMIT, BEGINNING, PULL_REQUEST, NAME = "commit", "beginning of a commit", "pull request", "branch or tag"
@@ -240,10 +240,18 @@ def _remark(revision: str, sha: str, twin: _Ref | None) -> str:
     """What a person who typed a commit in upper case is told; empty for everybody else."""
     if reading_of(revision) not in (COMMIT, BEGINNING) or revision == revision.lower():
         return ""
-    also = (
-        f" The repository also has a {twin.kind} of the name {revision!r}, at {twin.commit_sha[:12]}; it was not followed, "
-        "because it imitates a commit."
-        if twin
-        else ""
+    read = gettext(
+        "%(revision)s was read as the commit %(sha)s: the Hub writes commits in lower case.",
+        revision=repr(revision),
+        sha=sha,
     )
-    return f"{revision!r} was read as the commit {sha}: the Hub writes commits in lower case.{also}"
+    if twin is None:
+        return read
+    also = gettext(
+        "The repository also has a %(kind)s of the name %(revision)s, at %(sha)s; it was not followed, because it imitates "
+        "a commit.",
+        kind=twin.kind,
+        revision=repr(revision),
+        sha=twin.commit_sha[:12],
+    )
+    return joined([read, also])

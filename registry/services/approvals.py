@@ -120,7 +120,7 @@ def check_change(actor: Actor, action: str) -> None:
     check(actor, Action.REVOKE_APPROVAL if action in ("revoke", "retire") else Action.SUSPEND_APPROVAL)
     if action == "resume" and not actor.has_role(Role.ADMIN, Role.RELEASE_MANAGER):
         raise NotAllowed(
-            "To resume an approval you need the role admin or release manager.", code="role_missing"
+            gettext("To resume an approval you need the role admin or release manager."), code="role_missing"
         )
 
 

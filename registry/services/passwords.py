@@ -9,15 +9,18 @@ from registry.actors import Actor
 from registry.attempts import PASSWORD_OF_USER
 from registry.exceptions import NotAllowed, TooManyAttempts
 from registry.models import User
+from registry.words import gettext
 
 
 def check_can_change(actor: Actor) -> None:
     """Raises NotAllowed: a token changes no password, and an account without one has none to change."""
     if actor.scopes is not None:
-        raise NotAllowed("A token cannot change a password. Sign in for that.", code="session_needed")
+        raise NotAllowed(
+            gettext("A token cannot change a password. Sign in for that."), code="session_needed"
+        )
     if not actor.user.has_usable_password():
         raise NotAllowed(
-            "This account signs in without a password of Assay's, so there is none to change here.",
+            gettext("This account signs in without a password of Assay's, so there is none to change here."),
             code="no_password",
         )
 
@@ -42,8 +45,11 @@ def is_current(*, user: User, given: str) -> bool:
             actor=Actor(user=user, team=None), verb="session.password_refused", failures=limit.failures
         )
     raise TooManyAttempts(
-        f"The current password was wrong too often, so none is tried for {wait // 60 + 1} minutes. Wait, then try again; an "
-        "admin of your team can set a new password.",
+        gettext(
+            "The current password was wrong too often, so none is tried for %(minutes)s minutes. Wait, then try again; an "
+            "admin of your team can set a new password.",
+            minutes=wait // 60 + 1,
+        ),
         retry_after_s=max(1, wait),
     )
 

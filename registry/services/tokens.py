@@ -95,8 +95,12 @@ def _check_pace(owner: User) -> None:
         oldest = made.order_by("created_at").values_list("created_at", flat=True)[0]
         wait = max(1, int((oldest + hour - timezone.now()).total_seconds()) + 1)
         raise TooManyAttempts(
-            f"{MOST_AN_HOUR} tokens were made in the last hour, so no other is made for {wait // 60 + 1} minutes. "
-            "Keep one token for each program, and use it again.",
+            gettext(
+                "%(tokens)s tokens were made in the last hour, so no other is made for %(minutes)s minutes. Keep one token "
+                "for each program, and use it again.",
+                tokens=MOST_AN_HOUR,
+                minutes=wait // 60 + 1,
+            ),
             retry_after_s=wait,
         )
 

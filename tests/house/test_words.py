@@ -25,7 +25,16 @@ from reviews.policies.words import SHIPPED
 from tests.factories import World
 
 ROOT = Path(__file__).resolve().parents[2]
-REFUSALS = {"NotAllowed", "Conflict", "InvalidInput", "NotFound", "NotAvailable", "PolicyError", "RuleError"}
+REFUSALS = {
+    "NotAllowed",
+    "Conflict",
+    "InvalidInput",
+    "NotFound",
+    "NotAvailable",
+    "PolicyError",
+    "RuleError",
+    "TooManyAttempts",
+}
 TRANSLATES = {"gettext", "ngettext", "joined", "title_of"}
 # What only programs and operators meet: the API's own parsers and parameters, the Hub endpoint, lock files, what consumers
 # are told, files and the store. It stays English (ADR 0012).
