@@ -17,8 +17,8 @@ MAX_RETOLD = 2000  # characters; longer texts are people's or files'
 KEPT: tuple[str, ...] = (
     # the revision as it was typed
     _("%(revision)s was read as the commit %(sha)s: the Hub writes commits in lower case."),
-    _("%(revision)s was read as the commit %(commit)s: the Hub writes commits in lower case. The repository also has a %(kind)s "
-      "of the name %(name)s, at %(sha)s; it was not followed, because it imitates a commit."),
+    _("%(revision)s was read as the commit %(commit)s: the Hub writes commits in lower case. The repository also has a "
+      "%(kind)s of the name %(name)s, at %(sha)s; it was not followed, because it imitates a commit."),
     _("Compare the commit with the one you meant."),
     # the card
     _("The repository has no model card."),
