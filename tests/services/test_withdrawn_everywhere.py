@@ -96,7 +96,7 @@ def replicas(settings: Settings, tiny_files: dict[str, bytes], tmp_path: Path) -
         settings.STORE_DIR = running.data / "store"
         scene = set_scene(make_world(), tiny_files, {**tiny_files, "notes.txt": b"newer"})
         ensure_service_token(username="inference", path=running.data / "tokens" / "inference")
-        found = Replicas(scene, running, make_token(scene.world.viewer, ["read", "infer"]))
+        found = Replicas(scene, running, make_token(scene.world.viewer, ["read", "artifacts", "infer"]))
         webs = []
         for name, extra in (
             ("web-1", {}),
