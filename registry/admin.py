@@ -12,6 +12,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -59,6 +60,20 @@ class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
             user=obj.pk,
             fields=sorted(form.changed_data),
         )
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        """Another person's password: the same act as any other change, recorded in the same transaction."""
+        request.sets_password = True  # type: ignore[attr-defined]  # `log_change` is Django's only call in the middle
+        with transaction.atomic():
+            return super().user_change_password(request, id, form_url)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        entry = super().log_change(request, obj, message)
+        if getattr(request, "sets_password", False):
+            audit.record(
+                actor=_actor(request), verb="user.changed", subject=obj, user=obj.pk, fields=["password"]
+            )
+        return entry
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False  # people are part of the record: deactivate them instead

@@ -143,3 +143,46 @@ def test_page_is_in_the_menu_and_keeps_nothing_typed(session: Client) -> None:
     for name, complete in (("current", "current-password"), ("new_password1", "new-password")):
         field = page.split(f'name="{name}"')[1].split(">")[0]
         assert f'autocomplete="{complete}"' in field
+
+
+# --- another person's, in the administration ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def staff(world: World) -> Client:
+    world.admin.user.is_staff = world.admin.user.is_superuser = True
+    world.admin.user.save()
+    return signed_in(world.admin.user)
+
+
+def set_for(staff: Client, person: User, again: str = NEW) -> int:
+    body = {"usable_password": "true", "password1": NEW, "password2": again, "set-password": "1"}
+    return staff.post(f"/admin/registry/user/{person.pk}/password/", body).status_code
+
+
+def test_password_set_for_somebody_is_in_the_log_with_who_did_it(
+    staff: Client, person: User, world: World
+) -> None:
+    assert set_for(staff, person) == 302
+    person.refresh_from_db()
+    assert person.check_password(NEW)
+    (event,) = AuditEvent.objects.filter(verb="user.changed")
+    assert (event.actor_id, event.object_id) == (world.admin.user.pk, person.pk)
+    assert '"fields":["password"]' in event.body and NEW not in event.body
+
+
+def test_password_is_not_set_when_the_log_cannot_be_written(
+    staff: Client, person: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: Any) -> None:
+        raise DatabaseError("the disk is full")
+
+    monkeypatch.setattr("registry.admin.audit.record", broken)
+    assert set_for(staff, person) == 500
+    person.refresh_from_db()
+    assert person.check_password(PASSWORD)
+
+
+def test_password_that_was_not_set_leaves_no_event(staff: Client, person: User) -> None:
+    assert set_for(staff, person, again="something else") == 200
+    assert not AuditEvent.objects.filter(verb="user.changed").exists()
