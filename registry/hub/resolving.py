@@ -126,16 +126,7 @@ def resolve(model_id: str, requested_revision: str) -> HubRevision:
             ),
             code="wrong_commit",
         ) from error
-    sha = info.sha or ""
-    if not _FULL.fullmatch(sha):
-        raise HubError(
-            gettext(
-                "The Hub did not say which commit %(model_id)s@%(revision)s is.",
-                model_id=model_id,
-                revision=revision,
-            ),
-            code="no_commit",
-        )
+    sha = _full(info.sha, model_id, revision)
     if sha != commit:
         raise HubError(
             gettext(
@@ -193,16 +184,8 @@ def reading_of(revision: str) -> str:
 def _commit_of(model_id: str, revision: str, read_as: str) -> str:
     """The 40-hex commit that the Hub gives for a branch, tag, pull request or short SHA."""
     with translated(model_id, revision):
-        sha = api().model_info(model_id, revision=revision, timeout=settings.HUB_TIMEOUT_S).sha or ""
-    if not _FULL.fullmatch(sha):
-        raise HubError(
-            gettext(
-                "The Hub did not say which commit %(model_id)s@%(revision)s is.",
-                model_id=model_id,
-                revision=revision,
-            ),
-            code="no_commit",
-        )
+        said = api().model_info(model_id, revision=revision, timeout=settings.HUB_TIMEOUT_S).sha
+    sha = _full(said, model_id, revision)
     if read_as == BEGINNING and not sha.startswith(revision):
         raise HubError(
             gettext(
@@ -215,6 +198,20 @@ def _commit_of(model_id: str, revision: str, read_as: str) -> str:
             code="wrong_commit",
         )
     return sha
+
+
+def _full(said: str | None, model_id: str, revision: str) -> str:
+    """The commit that the Hub names, if it is one."""
+    if said and _FULL.fullmatch(said):
+        return said
+    raise HubError(
+        gettext(
+            "The Hub did not say which commit %(model_id)s@%(revision)s is.",
+            model_id=model_id,
+            revision=revision,
+        ),
+        code="no_commit",
+    )
 
 
 @dataclass(frozen=True)
