@@ -80,15 +80,19 @@ def refused_before_audit(scene: Scene) -> str:
 
 def judge_all(scene: Scene) -> str:
     sha = _sha(scene, FIRST)
-    own = scene.api["submitter"]
+    own, auditor = scene.api["submitter"], scene.api["security_auditor"]
     body = {"path": HELPER, "sha256": "0" * 64, "verdict": "passed"}
-    refused = own.refused(own.post(f"{_code(sha)}/verdicts", body, status=404))
+    no_auditor = own.refused(own.post(f"{_code(sha)}/verdicts", body, status=403))
+    other_bytes = auditor.refused(auditor.post(f"{_code(sha)}/verdicts", body, status=404))
     told = _audit(scene, sha)
     for file in told["files"]:
         told = _judge(scene, sha, file, FLAGGED if file["path"] == HELPER else "")
     expect(told["state"] == "passed", f"its code audit is {told['state']}: {told['missing']}")
     passed = ", ".join(file["path"] for file in told["files"])
-    return f"passed by security_auditor: {passed}\n{HELPER}: “{FLAGGED}”\na verdict on other bytes: 404 {refused}"
+    return (
+        f"passed by security_auditor: {passed}\n{HELPER}: “{FLAGGED}”\n"
+        f"a verdict of the submitter: 403 {no_auditor}\na verdict on other bytes: 404 {other_bytes}"
+    )
 
 
 def submit_second(scene: Scene) -> str:
