@@ -48,7 +48,6 @@ class Worker:
         self._open = True
         # Told after each round: lane, inputs, seconds, and whether others were left waiting when it began.
         self.served: Callable[[int, int, float, bool], None] = lambda *_: None
-        self.crowded = False
         self._lanes = [
             _Lane(self, backend, limits, name if number == 0 else f"{name}-{number}")
             for number, backend in enumerate(backends)
@@ -91,14 +90,14 @@ class Worker:
             if lane.thread.ident is not None:
                 lane.thread.join(timeout_s)
 
-    def take(self, tokens: int) -> list[Row]:
-        """The oldest inputs worth computing, at most so many tokens (but one at least); empty once closed
-        and drained."""
+    def take(self, tokens: int) -> tuple[list[Row], bool]:
+        """The oldest inputs worth computing, at most so many tokens (but one at least), and whether others were
+        left waiting; no inputs once closed and drained."""
         with self._wake:
             while True:
                 self._wake.wait_for(lambda: self._queue or not self._open)
                 if not self._queue:
-                    return []
+                    return [], False
                 rows: list[Row] = []
                 room = tokens
                 while self._queue and len(rows) < self.max_rows * _LOOK_AHEAD:
@@ -111,8 +110,7 @@ class Worker:
                         rows.append((job, i))
                         room -= len(job.encodings[i])
                 if rows:
-                    self.crowded = bool(self._queue)
-                    return rows
+                    return rows, bool(self._queue)
 
     def abandon(self) -> None:
         """A lane's thread ended: when it was the last one, answer what is left."""
@@ -161,8 +159,13 @@ class _Lane:
             return
         self.started.set_result(None)
         try:
-            while rows := self._worker.take(self._budget.tokens * (_LOOK_AHEAD if self._backend.pads else 1)):
-                crowded, began = self._worker.crowded, time.perf_counter()
+            while True:
+                rows, crowded = self._worker.take(
+                    self._budget.tokens * (_LOOK_AHEAD if self._backend.pads else 1)
+                )
+                if not rows:
+                    break
+                began = time.perf_counter()
                 self._serve(rows)
                 self._worker.served(id(self), len(rows), time.perf_counter() - began, crowded)
         finally:
