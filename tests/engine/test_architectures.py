@@ -62,7 +62,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Built on first use."""
     folder, built = tmp_path_factory.mktemp("families"), {}
 
-    def snapshot(family: str, head: str, spread: float = 0.4) -> Path:
+    def snapshot(family: str, head: str, spread: float = 0.3) -> Path:
         if (family, head, spread) not in built:
             built[family, head, spread] = build_family(
                 folder / f"{family}-{head}-{spread}", family, head, initializer_range=spread
