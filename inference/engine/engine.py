@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from concurrent.futures import Future
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import asdict
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from inference.engine.admission import Admission, Permit
 from inference.engine.backend import Backend, Encoding
 from inference.engine.errors import EngineClosed, ModelLoadError
+from inference.engine.inbox import Inbox, Pending, Waiting
 from inference.engine.job import Job
 from inference.engine.prepared import Prepared, prepare
 from inference.engine.remote import describe_tokeniser
@@ -47,6 +46,7 @@ class Engine:
         self._admission = Admission(self.limits.max_queued_inputs, self.limits.max_wait_s)
         self._worker = Worker(self._backends, self.limits, name)
         self._worker.served = self._admission.served
+        self._inbox: Inbox | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -136,30 +136,54 @@ class Engine:
 
     def enqueue(self, permit: Permit, prepared: Prepared, *, deadline: float | None = None) -> Future[Answer]:
         """The other half, which costs nothing worth a thread. Raises EngineClosed; the permit is then free."""
-        job = Job(
-            prepared.encodings,
-            prepared.to_result,
-            prepared.finish,
-            self.variant,
-            deadline,
-            prepared.spent_ms,
-            permit,
-        )
-        # A caller that gives up while waiting frees its place at once, not when a thread finds it.
-        job.future.add_done_callback(lambda _: permit.release())
+        future: Future[Answer] = Future()
+
+        def settle(job: Job) -> None:
+            # The caller may cancel just now; nobody is waiting then.
+            with contextlib.suppress(InvalidStateError):
+                try:
+                    future.set_result(self._answer(prepared, job))
+                except Exception as exc:
+                    future.set_exception(exc)
+
+        job = self._put(permit, prepared.encodings, deadline, settle)
+        future.add_done_callback(lambda done: job.drop() if done.cancelled() else None)
+        return future
+
+    def enqueue_here(self, permit: Permit, prepared: Prepared, *, deadline: float | None = None) -> Pending:
+        """As `enqueue`, for a caller on an event loop."""
+        if self._inbox is None or self._inbox.loop is not asyncio.get_running_loop():
+            self._inbox = Inbox()
+        waiting = Waiting(self._inbox, lambda job: self._answer(prepared, job))
+        waiting.job = self._put(permit, prepared.encodings, deadline, waiting.put)
+        return waiting
+
+    def compute(self, job: RemoteJob, on_done: Callable[[Job], None]) -> Job:
+        """A request that another process tokenised: `on_done` gets the backend's arrays as they come, from a thread
+        of the engine. Raises EngineBusy, EngineClosed."""
+        permit = self.admit(len(job.lengths))
+        encodings = job.encodings(arrays=getattr(self._backend, "takes_arrays", False))
+        return self._put(permit, encodings, job.deadline, on_done)
+
+    def _put(
+        self,
+        permit: Permit,
+        encodings: Sequence[Encoding],
+        deadline: float | None,
+        on_done: Callable[[Job], None],
+    ) -> Job:
+        job = Job(encodings, deadline, permit, on_done)
         try:
             self._worker.put(job)
         except BaseException:
             permit.release()
             raise
-        return job.future
+        return job
 
-    def compute(self, job: RemoteJob) -> Future[Answer]:
-        """A request that another process tokenised: the answer's results are the backend's arrays as they come.
-        Raises EngineBusy, EngineClosed."""
-        permit = self.admit(len(job.lengths))
-        encodings = job.encodings(arrays=getattr(self._backend, "takes_arrays", False))
-        return self.enqueue(permit, Prepared(encodings, _as_it_is, tuple, 0.0), deadline=job.deadline)
+    def _answer(self, prepared: Prepared, job: Job) -> Answer:
+        if job.error is not None:
+            raise job.error
+        return prepared.answer(job.rows, self._backend.variant, job.queue_ms, job.inference_ms)
 
     def describe(self) -> dict[str, Any]:
         """What a `RemoteEngine` in another process must know, as JSON."""
@@ -201,17 +225,12 @@ class Engine:
             raise EngineClosed("The engine's thread ended.")
         # Outside the queue's limit: a full queue is no sign of a sick model.
         permit = Admission(1).take(1)
-        started = time.perf_counter()
-        encodings = self._backend.encode([CANARY_TEXT])
-        prepared = Prepared(
-            encodings,
-            lambda row, _: signature(row, self.head),  # type: ignore[arg-type, return-value]
-            tuple,
-            (time.perf_counter() - started) * 1000,
-        )
-        answer = self.enqueue(permit, prepared).result(timeout_s)
-        scores: Any = answer.results[0]
-        check_canary(scores, self.canary, self.variant.dtype)
+        done: Future[Job] = Future()
+        self._put(permit, self._backend.encode([CANARY_TEXT]), None, done.set_result)
+        job = done.result(timeout_s)
+        if job.error is not None:
+            raise job.error
+        check_canary(signature(job.rows[0], self.head), self.canary, self.variant.dtype)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Answer what waits, end the threads, free the model. May be called twice."""
@@ -232,7 +251,3 @@ class Engine:
                 f"The warm-up failed ({type(exc).__name__}).", code="warm_up_failed"
             ) from exc
         self.canary = scores
-
-
-def _as_it_is(row: NDArray[np.float32], encoding: Encoding) -> Any:
-    return row

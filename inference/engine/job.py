@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,58 +12,66 @@ from numpy.typing import NDArray
 
 from inference.engine.admission import Permit
 from inference.engine.backend import Encoding
-from inference.engine.errors import InferenceError
-from inference.engine.types import Answer, Result, Variant
 
 
-@dataclass(eq=False)
 class Job:
-    """Times are `time.monotonic()` seconds, durations ms. The future stays cancellable until the answer is
-    there: a caller that gives up costs nothing more, even when half of its inputs are computed."""
+    """Times are `time.monotonic()` seconds, durations ms.
 
-    encodings: Sequence[Encoding]
-    to_result: Callable[[NDArray[np.float32], Encoding], Any]
-    finish: Callable[[Sequence[Any]], tuple[Result, ...]]
-    variant: Variant
-    deadline: float | None
-    tokenization_ms: float
-    permit: Permit
-    future: Future[Answer] = field(default_factory=Future)
-    queued_at: float = field(default_factory=time.monotonic)
-    started_at: float | None = None
-    inference_ms: float = 0.0
-    _done: dict[int, Any] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    It ends once: with `rows` (one array an input, as the backend gave them), with an `error`, or dropped by a
+    caller who gave up; `on_done` is told of the first two, by a thread of the engine. Dropping is possible until
+    then: who gives up costs nothing more, even when half of the inputs are computed.
+    """
 
-    def give(self, index: int, row: NDArray[np.float32]) -> None:
-        """One input's numbers. The last one answers the request; no answer in them (NaN) fails it."""
-        if self.future.done():
-            return
-        try:
-            result = self.to_result(row, self.encodings[index])
-        except InferenceError as exc:
-            self.fail(exc)
-            return
-        with self._lock:
-            self._done[index] = result
-            whole = len(self._done) == len(self.encodings)
-        if whole:
-            self._answer()
+    __slots__ = (
+        "_ended", "_left", "deadline", "encodings", "error", "inference_ms", "on_done", "permit", "queued_at", "rows",
+        "started_at",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        encodings: Sequence[Encoding],
+        deadline: float | None,
+        permit: Permit,
+        on_done: Callable[[Job], None],
+    ) -> None:
+        self.encodings, self.deadline, self.permit, self.on_done = encodings, deadline, permit, on_done
+        self.rows: list[Any] = [None] * len(encodings)
+        self.error: Exception | None = None
+        self.queued_at = time.monotonic()
+        self.started_at: float | None = None
+        self.inference_ms = 0.0
+        self._left = len(encodings)
+        # Taken once, by whoever ends the job: the cheapest test-and-set that threads share.
+        self._ended = threading.Lock()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.locked()
+
+    @property
+    def queue_ms(self) -> float:
+        return ((self.queued_at if self.started_at is None else self.started_at) - self.queued_at) * 1000
+
+    def give(self, index: int, row: NDArray[np.float32]) -> bool:
+        """One input's numbers; whether they were the last ones. The caller sees to it that no two threads give at
+        once, and tells `finish` of whole jobs."""
+        self.rows[index] = row
+        self._left -= 1
+        return self._left == 0
+
+    def finish(self) -> None:
+        """All rows are there."""
+        if self._ended.acquire(blocking=False):
+            self.on_done(self)
 
     def fail(self, exc: Exception) -> None:
-        self.permit.release()
-        # Already answered, or the caller gave up: nobody is waiting.
-        with contextlib.suppress(InvalidStateError):
-            self.future.set_exception(exc)
+        """Nothing when it has ended: answered already, or the caller gave up and nobody is waiting."""
+        if self._ended.acquire(blocking=False):
+            self.error = exc
+            self.permit.release()
+            self.on_done(self)
 
-    def _answer(self) -> None:
-        started = self.queued_at if self.started_at is None else self.started_at
-        answer = Answer(
-            self.finish([self._done[i] for i in range(len(self.encodings))]),
-            self.variant,
-            round(self.tokenization_ms, 2),
-            round((started - self.queued_at) * 1000, 2),
-            round(self.inference_ms, 2),
-        )
-        with contextlib.suppress(InvalidStateError):
-            self.future.set_result(answer)
+    def drop(self) -> None:
+        """Nobody waits any more. Its place in the queue is free at once, not when a thread finds it."""
+        if self._ended.acquire(blocking=False):
+            self.permit.release()

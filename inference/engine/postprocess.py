@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +15,10 @@ from inference.engine.tagging import find_entities
 from inference.engine.tasks import Classify, Compare, Embed, Entail, Head, Options, Rank, Tag
 from inference.engine.types import Embedding, LabelScore, Prediction, Result, Score
 
-ToResult = Callable[[NDArray[np.float32], Encoding], Result]
-ToResults = Callable[[NDArray[np.float32], Sequence[Encoding]], Sequence[Result]]
+# So few numbers are made probabilities sooner one by one than by as many calls of numpy.
+_FEW = 16
+# The exponential of more than its opposite is beyond a double.
+_LEAST_EXPONENT = -700.0
 
 
 class Known(Protocol):
@@ -45,7 +48,11 @@ def check_shapes(rows: Numbers, batch: Sequence[Encoding], head: Head) -> None:
 def check_finite(row: NDArray[np.float32]) -> None:
     """Raise InferenceOutputError for NaN or Inf: never a label."""
     if not np.isfinite(row).all():
-        raise InferenceOutputError("The model answered with NaN or infinity, which is no label.")
+        raise _no_label()
+
+
+def _no_label() -> InferenceOutputError:
+    return InferenceOutputError("The model answered with NaN or infinity, which is no label.")
 
 
 def probabilities(row: NDArray[np.float32], activation: str = "softmax") -> NDArray[np.float64]:
@@ -73,14 +80,19 @@ def to_prediction(
 
 
 def to_predictions(
-    table: NDArray[np.float32],
+    rows: Numbers,
     encodings: Sequence[Encoding],
     labels: Sequence[str],
     top_k: int | None,
     activation: str = "softmax",
 ) -> list[Prediction]:
     """One prediction for each row of logits (inputs, labels), all at once. Raises as `probabilities`."""
-    chances = probabilities(table, activation)
+    if len(encodings) * len(labels) <= _FEW:
+        return [
+            _predict(_few_probabilities(row.tolist(), activation), encoding, labels, top_k)
+            for row, encoding in zip(rows, encodings, strict=True)
+        ]
+    chances = probabilities(np.asarray(rows), activation)
     # A stable sort of the negated values: of two equal labels the first wins, as argmax has it.
     order = (
         chances.argmax(axis=1)[:, np.newaxis]
@@ -88,23 +100,46 @@ def to_predictions(
         else np.argsort(-chances, axis=1, kind="stable")[:, :top_k]
     )
     best = np.take_along_axis(chances, order, axis=1).tolist()
-    made = []
-    for encoding, places, values in zip(encodings, order.tolist(), best, strict=True):
-        scores = None
-        if top_k is not None:
-            scores = tuple(
-                LabelScore(labels[i], round(value, 6)) for i, value in zip(places, values, strict=True)
-            )
-        made.append(
-            Prediction(
-                label=labels[places[0]],
-                confidence=round(values[0], 6),
-                token_count=len(encoding),
-                truncated=encoding.truncated,
-                scores=scores,
-            )
+    return [
+        _prediction(encoding, labels, places, values, top_k)
+        for encoding, places, values in zip(encodings, order.tolist(), best, strict=True)
+    ]
+
+
+def _few_probabilities(row: list[float], activation: str) -> list[float]:
+    """As `probabilities`, of one short row."""
+    if not all(map(math.isfinite, row)):
+        raise _no_label()
+    if activation == "sigmoid":
+        return [1 / (1 + math.exp(-x)) if x > _LEAST_EXPONENT else 0.0 for x in row]
+    most = max(row)
+    shifted = [math.exp(x - most) for x in row]
+    whole = sum(shifted)
+    return [x / whole for x in shifted]
+
+
+def _predict(
+    chances: list[float], encoding: Encoding, labels: Sequence[str], top_k: int | None
+) -> Prediction:
+    if top_k is None:
+        best = max(chances)
+        return Prediction(
+            labels[chances.index(best)], round(best, 6), len(encoding.input_ids), encoding.truncated
         )
-    return made
+    places = sorted(range(len(chances)), key=lambda i: -chances[i])[:top_k]
+    return _prediction(encoding, labels, places, [chances[i] for i in places], top_k)
+
+
+def _prediction(
+    encoding: Encoding, labels: Sequence[str], places: list[int], values: list[float], top_k: int | None
+) -> Prediction:
+    """`places` of the most probable labels, best first, with their probabilities."""
+    scores = None
+    if top_k is not None:
+        scores = tuple(
+            LabelScore(labels[i], round(value, 6)) for i, value in zip(places, values, strict=True)
+        )
+    return Prediction(labels[places[0]], round(values[0], 6), len(encoding), encoding.truncated, scores)
 
 
 def to_vector(row: NDArray[np.float32], *, normalise: bool) -> NDArray[np.float32]:
@@ -125,68 +160,60 @@ def to_score(row: NDArray[np.float32], head: Head, *, raw: bool) -> float:
     return float(row[0]) if raw else float(probabilities(row, "sigmoid")[0])
 
 
-def row_finisher(options: Options, backend: Known) -> ToResult:
-    """How one input's numbers become its result."""
-    head, labels = backend.head, backend.labels
+def check_labels(options: Options, labels: Sequence[str]) -> None:
+    """Raise InferenceInputError (wrong_task) for a question whose answer needs other labels."""
+    if isinstance(options, Entail):
+        _inference_labels(labels)
+
+
+def read_results(
+    options: Options, known: Known, rows: Numbers, encodings: Sequence[Encoding]
+) -> tuple[Result, ...]:
+    """What a request gets for its inputs' numbers. Raises InferenceOutputError for NaN or Inf."""
+    head, labels = known.head, known.labels
+    pairs = zip(rows, encodings, strict=True)
     match options:
         case Classify(top_k, activation):
-            chosen = activation or head.activation
-            return lambda row, encoding: to_prediction(row, encoding, labels, top_k, chosen)
+            return tuple(to_predictions(rows, encodings, labels, top_k, activation or head.activation))
         case Tag():
-            return lambda row, encoding: find_entities(
-                probabilities(row), encoding, labels, options, backend.join
+            return tuple(
+                find_entities(probabilities(row), e, labels, options, known.join) for row, e in pairs
             )
         case Rank(raw):
-            return lambda row, encoding: Score(
-                round(to_score(row, head, raw=raw), 6), len(encoding), encoding.truncated
+            return tuple(
+                Score(round(to_score(row, head, raw=raw), 6), len(e), e.truncated) for row, e in pairs
             )
-        case Entail():
-            against, for_ = _inference_labels(labels)
-            return lambda row, encoding: Embedding(
-                (float(_checked(row)[against]), float(row[for_])), len(encoding), encoding.truncated
+        case Entail(multi_label):
+            return _entailment(
+                np.asarray(rows)[:, _inference_labels(labels)], encodings, multi_label=multi_label
             )
         case Embed(wanted):
             normalise = head.normalise if wanted is None else wanted
+            return tuple(
+                Embedding(tuple(to_vector(row, normalise=normalise).tolist()), len(e), e.truncated)
+                for row, e in pairs
+            )
         case Compare():
-            normalise = True
-    return lambda row, encoding: Embedding(
-        tuple(to_vector(row, normalise=normalise).tolist()), len(encoding), encoding.truncated
-    )
+            vectors = np.asarray([to_vector(row, normalise=True) for row in rows], np.float64)
+            # One after the other, as ever: a matrix product may add up in another order.
+            return tuple(
+                Score(round(float(vectors[0] @ other), 6), len(e), e.truncated)
+                for other, e in zip(vectors[1:], encodings[1:], strict=True)
+            )
 
 
-def table_finisher(options: Options, known: Known) -> ToResults | None:
-    """As `row_finisher`, for all inputs of a request at once, where that saves time; else None."""
-    if not isinstance(options, Classify):
-        return None
-    labels, top_k, chosen = known.labels, options.top_k, options.activation or known.head.activation
-    return lambda table, encodings: to_predictions(table, encodings, labels, top_k, chosen)
-
-
-def finish(options: Options, results: Sequence[Result]) -> tuple[Result, ...]:
-    """What the request gets: the rows' results, or for a comparison the similarities to the first one."""
-    if not isinstance(options, Compare | Entail):
-        return tuple(results)
-    vectors = [result for result in results if isinstance(result, Embedding)]
-    if isinstance(options, Entail):
-        return _entailment(vectors, multi_label=options.multi_label)
-    source = np.array(vectors[0].vector)
-    return tuple(
-        Score(round(float(source @ np.array(other.vector)), 6), other.token_count, other.truncated)
-        for other in vectors[1:]
-    )
-
-
-def _entailment(logits: Sequence[Embedding], *, multi_label: bool) -> tuple[Score, ...]:
+def _entailment(
+    logits: NDArray[np.float32], encodings: Sequence[Encoding], *, multi_label: bool
+) -> tuple[Score, ...]:
     """Scores from each candidate's logits of (contradiction, entailment)."""
-    table = np.array([one.vector for one in logits], dtype=np.float32)
-    chances = probabilities(table)[:, 1] if multi_label else probabilities(table[:, 1])
+    chances = probabilities(logits)[:, 1] if multi_label else probabilities(logits[:, 1])
     return tuple(
-        Score(round(float(chance), 6), one.token_count, one.truncated)
-        for chance, one in zip(chances, logits, strict=True)
+        Score(round(float(chance), 6), len(e), e.truncated)
+        for chance, e in zip(chances, encodings, strict=True)
     )
 
 
-def _inference_labels(labels: Sequence[str]) -> tuple[int, int]:
+def _inference_labels(labels: Sequence[str]) -> list[int]:
     """Where contradiction and entailment stand. Raises InferenceInputError for another kind of model."""
     found = {label.lower()[:6]: index for index, label in enumerate(labels)}
     if "entail" not in found or "contra" not in found:
@@ -195,9 +222,4 @@ def _inference_labels(labels: Sequence[str]) -> tuple[int, int]:
             "contradiction.",
             code="wrong_task",
         )
-    return found["contra"], found["entail"]
-
-
-def _checked(row: NDArray[np.float32]) -> NDArray[np.float32]:
-    check_finite(row)
-    return row
+    return [found["contra"], found["entail"]]

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from inference.engine.backend import Encoding
-from inference.engine.postprocess import (
-    Known,
-    ToResult,
-    ToResults,
-    finish,
-    row_finisher,
-    table_finisher,
-)
+from inference.engine.backend import Encoding, Numbers
+from inference.engine.postprocess import Known, check_labels, read_results
 from inference.engine.tasks import Input, Options, check_options
-from inference.engine.types import Result
+from inference.engine.types import Answer, Variant
 from inference.engine.validate import check_fits
 
 
@@ -30,26 +23,30 @@ class Encoder(Known, Protocol):
     def encode(self, inputs: Sequence[Input]) -> list[Encoding]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
-    """`to_result` turns one input's numbers into its result, `to_results` those of all inputs where that is
-    quicker; `finish` the results into the request's."""
-
     encodings: Sequence[Encoding]
-    to_result: ToResult
-    finish: Callable[[Sequence[Any]], tuple[Result, ...]]
+    options: Options
+    known: Known
     spent_ms: float
-    to_results: ToResults | None = None
+
+    def answer(self, rows: Numbers, variant: Variant, queue_ms: float, inference_ms: float) -> Answer:
+        """What the request gets for its inputs' numbers. Raises InferenceOutputError."""
+        return Answer(
+            read_results(self.options, self.known, rows, self.encodings),
+            variant,
+            round(self.spent_ms, 2),
+            round(queue_ms, 2),
+            round(inference_ms, 2),
+        )
 
 
 def prepare(encoder: Encoder, inputs: Sequence[Input], options: Options, *, truncate: bool) -> Prepared:
     """`inputs` are as `check_inputs` gives them. Raises InferenceInputError (of `check_options`, input_too_long)."""
     started = time.perf_counter()
     check_options(options, encoder.head, len(inputs))
-    to_result = row_finisher(options, encoder)
+    check_labels(options, encoder.labels)
     encodings = encoder.encode(inputs)
     if not truncate:
         check_fits([e.truncated for e in encodings], encoder.max_length)
-    spent_ms = (time.perf_counter() - started) * 1000
-    to_results = table_finisher(options, encoder)
-    return Prepared(encodings, to_result, lambda results: finish(options, results), spent_ms, to_results)
+    return Prepared(encodings, options, encoder, (time.perf_counter() - started) * 1000)

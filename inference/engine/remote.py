@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from inference.engine.admission import is_full
 from inference.engine.backend import Encoding
 from inference.engine.dummy import DummyBackend
 from inference.engine.errors import EngineBusy, InferenceOutputError, ModelLoadError
+from inference.engine.inbox import Pending
 from inference.engine.prepared import Encoder, Prepared, prepare
 from inference.engine.preprocessing import read_step
 from inference.engine.tasks import Head, Input, Options
@@ -22,8 +22,6 @@ from inference.engine.tokenise import Tokeniser
 from inference.engine.types import Answer, Variant
 from inference.engine.validate import check_inputs
 from inference.engine.wire import pack_job, unpack_answer
-
-T = TypeVar("T")
 
 # How long a thread waits for its host to tokenise with a tokenizer that only transformers can run.
 _ENCODE_S = 30.0
@@ -35,8 +33,8 @@ class Host(Protocol):
     @property
     def open(self) -> bool: ...
 
-    def compute(self, body: bytes, read: Callable[[memoryview], T]) -> asyncio.Future[T]:
-        """Sends a packed job; the future gives what `read` makes of the answer. On the event loop only."""
+    def compute(self, body: bytes, read: Callable[[memoryview], Answer]) -> Pending:
+        """Sends a packed job; its future gives what `read` makes of the answer. On the event loop only."""
 
     def encode(self, body: bytes, timeout_s: float) -> bytes:
         """Has the host tokenise. From a thread beside the event loop only."""
@@ -131,11 +129,9 @@ class RemoteEngine:
     def prepare(self, inputs: Sequence[Input], options: Options, *, truncate: bool = True) -> Prepared:
         return prepare(self, inputs, options, truncate=truncate)
 
-    def enqueue(
-        self, permit: object, prepared: Prepared, *, deadline: float | None = None
-    ) -> asyncio.Future[Answer]:
+    def enqueue_here(self, permit: object, prepared: Prepared, *, deadline: float | None = None) -> Pending:
         body = pack_job(self.number, prepared.encodings, deadline)
-        return self._host.compute(body, partial(self._finish, prepared))
+        return self._host.compute(body, partial(self._read, prepared))
 
     def count_tokens(self, inputs: Sequence[Input]) -> list[Encoding]:
         return self.encode(check_inputs(inputs))
@@ -154,7 +150,7 @@ class RemoteEngine:
     def join(self, words: Sequence[str]) -> str:
         return " ".join(words) if self._encoder is None else self._encoder.join(words)
 
-    def _finish(self, prepared: Prepared, body: memoryview) -> Answer:
+    def _read(self, prepared: Prepared, body: memoryview) -> Answer:
         """Numbers to answers. Raises InferenceOutputError."""
         inputs, queue_ms, inference_ms, numbers = unpack_answer(body)
         encodings = prepared.encodings
@@ -162,15 +158,5 @@ class RemoteEngine:
         if inputs != len(encodings) or len(numbers) != sum(widths) * self.head.size:
             raise InferenceOutputError("The host answered with another number of rows.")
         table = numbers.reshape(-1, self.head.size)
-        if prepared.to_results is not None:
-            results = prepared.to_results(table, encodings)
-        else:
-            rows = np.split(table, np.cumsum(widths)[:-1]) if self.head.kind == "tag" else table
-            results = [prepared.to_result(row, e) for row, e in zip(rows, encodings, strict=True)]
-        return Answer(
-            prepared.finish(results),
-            self.variant,
-            round(prepared.spent_ms, 2),
-            round(queue_ms, 2),
-            round(inference_ms, 2),
-        )
+        rows = np.split(table, np.cumsum(widths)[:-1]) if self.head.kind == "tag" else table
+        return prepared.answer(rows, self.variant, queue_ms, inference_ms)

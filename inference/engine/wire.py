@@ -26,7 +26,6 @@ from inference.engine.errors import (
     InferenceOutOfMemory,
     InferenceOutputError,
 )
-from inference.engine.types import Answer
 
 # engine, inputs, whether segment ids follow; deadline on time.monotonic() (one clock for the machine; 0: none).
 _JOB = struct.Struct("=IIBxxxd")
@@ -100,10 +99,9 @@ def unpack_job(body: memoryview) -> RemoteJob:
     return RemoteJob(engine, deadline or None, lengths, ids, types)
 
 
-def pack_answer(answer: Answer) -> bytes:
-    """`answer.results` are the backend's arrays, one an input."""
-    rows: Sequence[Any] = answer.results
-    head = _ANSWER.pack(len(rows), answer.queue_ms, answer.inference_ms)
+def pack_answer(rows: Sequence[NDArray[np.float32]], queue_ms: float, inference_ms: float) -> bytes:
+    """`rows` are the backend's arrays, one an input."""
+    head = _ANSWER.pack(len(rows), queue_ms, inference_ms)
     return b"".join((head, *(np.ascontiguousarray(row, np.float32).data for row in rows)))
 
 

@@ -43,8 +43,12 @@ class Worker:
     def __init__(self, backends: Sequence[Backend], limits: EngineLimits, name: str) -> None:
         self._limits = limits
         self.max_rows = limits.max_rows or (_PADDED_ROWS if backends[0].pads else _PACKED_ROWS)
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
         self._queue: deque[Row] = deque()
+        # Lanes that wait for work, by the lock on which each sleeps. (A condition would cost a tenth of a short request.)
+        self._idle: list[threading.Lock] = []
+        # Held while a batch's rows are handed to their jobs: two lanes may compute inputs of one.
+        self.giving = threading.Lock()
         self._open = True
         # Told after each round: lane, inputs, seconds, and whether others were left waiting when it began.
         self.served: Callable[[int, int, float, bool], None] = lambda *_: None
@@ -75,46 +79,55 @@ class Worker:
 
     def put(self, job: Job) -> None:
         """Queue the job's inputs. Raises EngineClosed."""
-        with self._wake:
+        with self._lock:
             if not self._open:
                 raise EngineClosed("The engine is closed.")
-            self._queue.extend((job, i) for i in range(len(job.encodings)))
-            self._wake.notify_all()
+            self._queue.extend([(job, i) for i in range(len(job.encodings))])
+            self._wake()
 
     def close(self, timeout_s: float | None = None) -> None:
         """Take no more, answer everything that waits, end the threads."""
-        with self._wake:
+        with self._lock:
             self._open = False
-            self._wake.notify_all()
+            self._wake()
         for lane in self._lanes:
             if lane.thread.ident is not None:
                 lane.thread.join(timeout_s)
 
-    def take(self, tokens: int) -> tuple[list[Row], bool]:
+    def take(self, tokens: int, sleep: threading.Lock) -> tuple[list[Row], bool]:
         """The oldest inputs worth computing, at most so many tokens (but one at least), and whether others were
-        left waiting; no inputs once closed and drained."""
-        with self._wake:
-            while True:
-                self._wake.wait_for(lambda: self._queue or not self._open)
-                if not self._queue:
-                    return [], False
-                rows: list[Row] = []
-                room = tokens
-                while self._queue and len(rows) < self.max_rows * _LOOK_AHEAD:
-                    job, i = self._queue[0]
-                    if rows and len(job.encodings[i]) > room:
-                        break
-                    self._queue.popleft()
-                    job.permit.release(1)
-                    if self._worth_running(job):
-                        rows.append((job, i))
-                        room -= len(job.encodings[i])
-                if rows:
+        left waiting; no inputs once closed and drained. `sleep` is the calling lane's own lock, held."""
+        while True:
+            with self._lock:
+                rows = self._take(tokens)
+                if rows or not self._open:
                     return rows, bool(self._queue)
+                self._idle.append(sleep)
+            sleep.acquire()
+
+    def _take(self, tokens: int) -> list[Row]:
+        rows: list[Row] = []
+        queue, room, most = self._queue, tokens, self.max_rows * _LOOK_AHEAD
+        while queue and len(rows) < most:
+            job, i = queue[0]
+            length = len(job.encodings[i])
+            if rows and length > room:
+                break
+            queue.popleft()
+            job.permit.release(1)
+            if self._worth_running(job):
+                rows.append((job, i))
+                room -= length
+        return rows
+
+    def _wake(self) -> None:
+        """Every lane that sleeps; called with the lock."""
+        while self._idle:
+            self._idle.pop().release()
 
     def abandon(self) -> None:
         """A lane's thread ended: when it was the last one, answer what is left."""
-        with self._wake:
+        with self._lock:
             if any(lane.thread.is_alive() and not lane.ended for lane in self._lanes):
                 return
             self._open = False
@@ -125,16 +138,15 @@ class Worker:
 
     def _worth_running(self, job: Job) -> bool:
         """Whether the job still waits for an answer; one that is late has been told so."""
-        if job.future.done():
+        if job.ended:
             return False
-        now = time.monotonic()
         if job.started_at is None:
-            job.started_at = now
+            now = job.started_at = time.monotonic()
             if job.deadline is not None and now >= job.deadline:
                 job.fail(EngineDeadline("The deadline passed while the request waited."))
             elif now - job.queued_at > self._limits.max_wait_s:
                 job.fail(EngineBusy(f"The request waited longer than {self._limits.max_wait_s:g} s."))
-        return not job.future.done()
+        return not job.ended
 
 
 class _Lane:
@@ -148,6 +160,8 @@ class _Lane:
         self.prepare: Callable[[Backend], None] = lambda _: None
         self.started: Future[None] = Future()
         self.ended = False
+        self._sleep = threading.Lock()
+        self._sleep.acquire()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def _run(self) -> None:
@@ -161,7 +175,7 @@ class _Lane:
         try:
             while True:
                 rows, crowded = self._worker.take(
-                    self._budget.tokens * (_LOOK_AHEAD if self._backend.pads else 1)
+                    self._budget.tokens * (_LOOK_AHEAD if self._backend.pads else 1), self._sleep
                 )
                 if not rows:
                     break
@@ -193,7 +207,7 @@ class _Lane:
     def _run_rows(self, rows: list[Row]) -> None:
         """One batch. When it fails it is cut in halves, and those again, until only the guilty inputs are
         left."""
-        rows = [(job, i) for job, i in rows if not job.future.done() and not self._is_late(job)]
+        rows = [(job, i) for job, i in rows if not job.ended and not self._is_late(job)]
         if not rows:
             return
         started = time.perf_counter()
@@ -211,10 +225,12 @@ class _Lane:
             return
         self._budget.grow()
         spent_ms = (time.perf_counter() - started) * 1000
-        for job in dict.fromkeys(job for job, _ in rows):
-            job.inference_ms += spent_ms
-        for row, (job, i) in zip(answers, rows, strict=True):
-            job.give(i, row)
+        with self._worker.giving:
+            for job in {job for job, _ in rows}:
+                job.inference_ms += spent_ms
+            whole = [job for row, (job, i) in zip(answers, rows, strict=True) if job.give(i, row)]
+        for job in whole:
+            job.finish()
 
     def _is_late(self, job: Job) -> bool:
         """Whether the job's deadline has passed; it has been told so."""

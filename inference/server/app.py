@@ -10,39 +10,44 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
-
 from inference.engine.errors import describe_error
 from inference.server.background import start_background, stop_background
 from inference.server.body import ClientGone
 from inference.server.errors import ApiError
 from inference.server.hosts import Hosts
+from inference.server.http import Receive, Request, Response, Route, Routes, Scope, Send, json_response
 from inference.server.loading import BackendLoader
+from inference.server.logs import log_request
 from inference.server.openapi import document
 from inference.server.predict import predict
 from inference.server.probes import healthz, limits, metrics, readyz
 from inference.server.protocols import hub, kserve, openai, tei
 from inference.server.protocols.errors import protocol_of, shape
-from inference.server.responses import json_response
 from inference.server.settings import ServerSettings
 from inference.server.state import ServerState, build_state
 
-logger = logging.getLogger("inference.server.requests")
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
-_CODES = {404: "not_found", 405: "method_not_allowed"}
 
+ROUTES = Routes(
+    [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/limits", limits),
+        Route("/metrics", metrics),
+        Route("/openapi.json", document),
+        Route("/v1/predict/{org}/{name}", predict, "POST"),
+        *openai.ROUTES,
+        *hub.ROUTES,
+        *tei.ROUTES,
+        *kserve.ROUTES,
+    ]
+)
 
 OpenState = Callable[[], AbstractAsyncContextManager[ServerState]]
 
 
-def create_app(settings: ServerSettings, load_backend: BackendLoader, *, port: int = 0) -> RequestLine:
+def create_app(settings: ServerSettings, load_backend: BackendLoader, *, port: int = 0) -> Application:
     """The application of a server of one process. `load_backend` is the engine's, or a dummy in tests; `port`
     only names the replica."""
 
@@ -55,151 +60,121 @@ def create_app(settings: ServerSettings, load_backend: BackendLoader, *, port: i
         finally:
             await stop_background(state)
 
-    return make_app(open_state, settings.hosts)
+    return Application(open_state, settings.hosts)
 
 
-def make_app(open_state: OpenState, hosts: Iterable[str]) -> RequestLine:
-    """The application around what `open_state` gives for its life. `hosts`: the names that it answers by."""
+class Application:
+    """Around what `open_state` gives for its life. Gives each request an id, refuses foreign host names, finds the
+    handler, answers in one shape when it fails, and writes the one log line. `hosts`: the names that it answers by."""
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_state() as app.state.server:
-            yield
-
-    app = Starlette(
-        routes=[
-            Route("/healthz", healthz, methods=["GET"]),
-            Route("/readyz", readyz, methods=["GET"]),
-            Route("/limits", limits, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-            Route("/openapi.json", document, methods=["GET"]),
-            Route("/v1/predict/{org}/{name}", predict, methods=["POST"]),
-            *openai.ROUTES,
-            *hub.ROUTES,
-            *tei.ROUTES,
-            *kserve.ROUTES,
-        ],
-        lifespan=lifespan,
-        exception_handlers={
-            ApiError: _api_error,
-            HTTPException: _http_error,
-            ClientGone: _client_gone,
-            Exception: _unexpected,
-        },
-    )
-    # A redirect for a slash would be an answer without our shape, and would send the body to be resent.
-    app.router.redirect_slashes = False
-    return RequestLine(app, Hosts(hosts))
-
-
-class RequestLine:
-    """Gives each request an id, refuses foreign host names, and writes the one log line."""
-
-    def __init__(self, app: Starlette, hosts: Hosts) -> None:
-        self.app, self._hosts = app, hosts
+    def __init__(self, open_state: OpenState, hosts: Iterable[str]) -> None:
+        self._open_state, self._hosts = open_state, Hosts(hosts)
+        self.state: ServerState | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await send({"type": "websocket.close", "code": 1000})
             return
-        request_id = _request_id(scope)
-        fields: dict[str, Any] = {}
-        scope["assay"] = {"request_id": request_id, "log": fields}
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
-
+        assert self.state is not None
         started = time.monotonic()
+        request = Request(scope, receive, self.state, "")
+        request.id = _request_id(request)
+        # Also when the server stops amid the answer: the line says that there was a request.
+        status = 0
         try:
-            if self._hosts.knows(_header(scope, b"host")):
-                await self.app(scope, receive, send_with_id)
-            else:
-                fields["code"] = "unknown_host"
-                await _unknown_host(scope)(scope, receive, send_with_id)
-        except Exception:
-            # Starlette has answered with `_unexpected` and raises once more for the server's log; ours has
-            # it all.
-            pass
+            response = await self._answer(request)
+            status = response.status
+            response.headers.append((b"x-request-id", request.id.encode()))
+            await send({"type": "http.response.start", "status": status, "headers": response.headers})
+            await send({"type": "http.response.body", "body": response.body})
         finally:
-            self._write(scope, request_id, status, time.monotonic() - started, fields)
+            _write(request, status, (time.monotonic() - started) * 1000)
 
-    @staticmethod
-    def _write(scope: Scope, request_id: str, status: int, spent_s: float, fields: dict[str, Any]) -> None:
-        if scope["path"] in _QUIET and status == 200:
+    async def _answer(self, request: Request) -> Response:
+        try:
+            if not self._hosts.knows(request.headers.get(b"host", b"")):
+                raise _unknown_host()
+            routes, request.path_params = ROUTES.find(request.path)
+            route = routes.get(request.method)
+            if route is None:
+                raise _no_route(routes)
+            request.route = route.path
+            return await route.handler(request)
+        except ApiError as exc:
+            request.log["code"] = exc.code
+            if exc.__cause__ is not None:
+                request.log["error"] = describe_error(exc.__cause__)
+            return _error(request, exc)
+        except ClientGone:
+            # Nobody reads this; the status is for the log.
+            request.log["code"] = "client_gone"
+            return Response(status=499)
+        except Exception as exc:
+            request.log |= {"code": "internal", "error": describe_error(exc)}
+            return _error(
+                request, ApiError(500, "internal", "The server failed; its log has this request's id.")
+            )
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The application's life, between two messages of the server that runs it."""
+        await receive()
+        try:
+            async with self._open_state() as self.state:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except Exception as exc:
+            logging.getLogger(__name__).error("lifespan_failed", extra={"error": describe_error(exc)})
+            began = self.state is not None
+            await send({"type": "lifespan.shutdown.failed" if began else "lifespan.startup.failed"})
             return
-        if "app" not in scope:  # refused before there was anything to measure
-            logger.info("request", extra={"request_id": request_id, "status": status, **fields})
-            return
-        state: ServerState = scope["app"].state.server
-        state.metrics.request(protocol_of(scope["path"]), status, spent_s * 1000)
-        route = scope.get("route")
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _write(request: Request, status: int, spent_ms: float) -> None:
+    if request.path in _QUIET and status == 200:
+        return
+    state = request.state
+    state.metrics.request(protocol_of(request.path), status, spent_ms)
+    line: dict[str, Any] = {
+        "request_id": request.id,
+        "method": request.method,
         # The route, not the path: people paste texts into addresses too.
-        line = {
-            "request_id": request_id,
-            "method": scope["method"],
-            "route": route.path if isinstance(route, Route) else None,
-            "status": status,
-            "duration_ms": round(spent_s * 1000, 2),
-            **fields,
-        }
-        if state.worker is not None:
-            line["worker"] = state.worker
-        logger.log(logging.ERROR if status >= 500 and status != 503 else logging.INFO, "request", extra=line)
+        "route": request.route,
+        "status": status,
+        "duration_ms": round(spent_ms, 2),
+        **request.log,
+    }
+    if state.worker is not None:
+        line["worker"] = state.worker
+    log_request(logging.ERROR if status >= 500 and status != 503 else logging.INFO, line)
 
 
-def _header(scope: Scope, wanted: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
-
-
-def _request_id(scope: Scope) -> str:
-    given = _header(scope, b"x-request-id")
-    if _REQUEST_ID.fullmatch(given):
-        return given
+def _request_id(request: Request) -> str:
+    given = request.headers.get(b"x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(text := given.decode("latin-1")):
+        return text
     # Unique, not secret; the system's randomness would cost a call to the kernel.
     return f"{random.getrandbits(128):032x}"
 
 
-def _unknown_host(scope: Scope) -> Response:
-    exc = ApiError(
+def _unknown_host() -> ApiError:
+    return ApiError(
         400,
         "unknown_host",
         "This server does not answer by that host name. Its operator lists names in ASSAY_SERVER_HOSTS.",
     )
-    return json_response(shape(scope["path"], exc), status=exc.status)
 
 
-async def _api_error(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, ApiError)
-    request.scope["assay"]["log"]["code"] = exc.code
-    if exc.__cause__ is not None:
-        request.scope["assay"]["log"]["error"] = describe_error(exc.__cause__)
-    return _error(request, exc)
+def _no_route(others: dict[str, Route]) -> ApiError:
+    if not others:
+        return ApiError(404, "not_found", "Not Found")
+    refused = ApiError(405, "method_not_allowed", "Method Not Allowed")
+    refused.headers["Allow"] = ", ".join(sorted(others))
+    return refused
 
 
-async def _client_gone(request: Request, exc: Exception) -> Response:
-    """Nobody reads this; the status is for the log."""
-    request.scope["assay"]["log"]["code"] = "client_gone"
-    return Response(status_code=499)
-
-
-async def _unexpected(request: Request, exc: Exception) -> Response:
-    request.scope["assay"]["log"] |= {"code": "internal", "error": describe_error(exc)}
-    return _error(request, ApiError(500, "internal", "The server failed; its log has this request's id."))
-
-
-async def _http_error(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, HTTPException)
-    code = _CODES.get(exc.status_code, "http_error")
-    request.scope["assay"]["log"]["code"] = code
-    return _error(request, ApiError(exc.status_code, code, str(exc.detail)), dict(exc.headers or {}))
-
-
-def _error(request: Request, exc: ApiError, headers: dict[str, str] | None = None) -> Response:
-    return json_response(
-        shape(request.scope["path"], exc), status=exc.status, headers={**exc.headers, **(headers or {})}
-    )
+def _error(request: Request, exc: ApiError) -> Response:
+    return json_response(shape(request.path, exc), status=exc.status, headers=exc.headers)

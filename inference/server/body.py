@@ -8,9 +8,9 @@ import math
 from collections.abc import Collection
 from typing import Any, NoReturn
 
-from starlette.requests import ClientDisconnect, Request
-
 from inference.server.errors import ApiError
+from inference.server.http import JSON, Request
+from inference.server.patience import Patience, Watch
 
 MAX_DEPTH = 32
 # A body up to so many times the limit is read to its end and thrown away before it is refused: closing
@@ -23,39 +23,58 @@ class ClientGone(Exception):
     """The client hung up before it had sent everything; there is nobody to answer."""
 
 
-async def read_body(request: Request, *, limit: int, timeout_s: float, kinds: Collection[str] = ()) -> bytes:
-    """The body, at most `limit` bytes, within `timeout_s`. `kinds` are media types beside JSON that are
-    taken. Raises ApiError 413, 415, 408; ClientGone."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if (
-        kind not in ("application/json", *kinds)
-        or request.headers.get("content-encoding", "identity") != "identity"
-    ):
-        raise ApiError(
-            415, "unsupported_media_type", "Send plain JSON with the header Content-Type: application/json."
-        )
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit * _PATIENCE:
+async def read_body(
+    request: Request, *, limit: int, deadline: float, patience: Patience, kinds: Collection[bytes] = ()
+) -> bytes:
+    """The body, at most `limit` bytes, before `deadline` (`time.monotonic()`). `kinds` are media types beside JSON that
+    are taken. Raises ApiError 413, 415, 408; ClientGone."""
+    headers = request.headers
+    kind = headers.get(b"content-type", JSON)
+    if kind != JSON:
+        kind = kind.partition(b";")[0].strip().lower()
+        if kind != JSON and kind not in kinds:
+            raise _wrong_kind()
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise _wrong_kind()
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > limit * _PATIENCE:
         raise _too_large(limit, close=True)
+    task = asyncio.current_task()
+    assert task is not None
+    watch = Watch(deadline, task.cancel)
+    patience.add(watch)
+    try:
+        return await _read(request, limit)
+    except asyncio.CancelledError:
+        if watch.ended_by is not None:
+            task.uncancel()
+            raise ApiError(408, "body_timeout", "The body did not arrive in time.", close=True) from None
+        raise
+    finally:
+        patience.discard(watch)
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """Raises ApiError 413, ClientGone."""
     chunks: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size <= limit:
-                    chunks.append(chunk)
-                elif size > limit * _PATIENCE:
-                    raise _too_large(limit, close=True)
-                else:
-                    chunks.clear()
-    except TimeoutError:
-        raise ApiError(408, "body_timeout", "The body did not arrive in time.", close=True) from None
-    except ClientDisconnect:
-        raise ClientGone from None
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        elif size > limit * _PATIENCE:
+            raise _too_large(limit, close=True)
+        else:
+            chunks.clear()
+        if not message.get("more_body"):
+            break
     if size > limit:
         raise _too_large(limit)
-    return b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def parse_json(raw: bytes) -> Any:
@@ -111,6 +130,12 @@ def _check_depth(value: Any) -> None:
 def _children(item: Any) -> list[Any]:
     inside = list(item.values()) if isinstance(item, dict) else item if isinstance(item, list) else []
     return [child for child in inside if isinstance(child, dict | list)]
+
+
+def _wrong_kind() -> ApiError:
+    return ApiError(
+        415, "unsupported_media_type", "Send plain JSON with the header Content-Type: application/json."
+    )
 
 
 def _invalid(message: str) -> ApiError:

@@ -20,6 +20,7 @@ from inference.server.manifest import ModelKey
 _MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _BOUNDS = [*(f"{bound:.1f}" for bound in _MS), "+Inf"]
 _MAX_MODELS = 200
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 _STAGES = ("tokenization", "queue", "inference")
 
 

@@ -11,10 +11,7 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-
-from inference.server.responses import json_response
+from inference.server.http import Request, Response, json_response
 
 Json = dict[str, Any]
 

@@ -10,14 +10,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, cast
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from inference.engine import Classify, Compare, Embed, Entities, Input, Options, Prediction, Rank, Tag
 from inference.engine.tasks import AGGREGATIONS, Aggregation
+from inference.server.http import Request, Response, json_response
 from inference.server.protocols.answers import head_of, score_of, vector_of
 from inference.server.protocols.fields import Fields, bad, pair_of
-from inference.server.responses import json_response
 from inference.server.serving import Turn, serving
 
 _PARAMETERS = {
@@ -49,7 +46,7 @@ async def predict(request: Request) -> Response:
                     "queue_ms": answer.queue_ms,
                     "inference_ms": answer.inference_ms,
                 },
-                "request_id": request.scope["assay"]["request_id"],
+                "request_id": request.id,
             },
             headers=turn.headers,
         )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from starlette.requests import Request
-from starlette.responses import Response
-
-from inference.server.metrics import render
-from inference.server.responses import json_response
+from inference.server.http import Request, Response, json_response
+from inference.server.metrics import PROMETHEUS, render
 from inference.server.state import ServerState
 
 
@@ -19,7 +16,7 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """200 when this replica should get traffic, else 503 with the reason."""
-    state: ServerState = request.app.state.server
+    state: ServerState = request.state
     slots = state.slots
     reason = None
     if state.draining:
@@ -41,15 +38,15 @@ async def readyz(request: Request) -> Response:
 
 
 async def limits(request: Request) -> Response:
-    state: ServerState = request.app.state.server
+    state: ServerState = request.state
     return json_response(asdict(state.settings.limits))
 
 
 async def metrics(request: Request) -> Response:
     """The replica's figures for Prometheus. No model is named: this answer needs no token."""
-    state: ServerState = request.app.state.server
+    state: ServerState = request.state
     if state.all_figures is not None:
-        return Response(await state.all_figures(""), media_type="text/plain; version=0.0.4")
+        return Response(await state.all_figures(""), kind=PROMETHEUS)
     state.metrics.in_flight = state.places.ours
     state.metrics.models = state.slots.counts()
-    return Response(render(state.metrics), media_type="text/plain; version=0.0.4")
+    return Response(render(state.metrics), kind=PROMETHEUS)

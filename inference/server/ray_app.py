@@ -43,7 +43,7 @@ class ReadyFirst:
         await self._application(scope, receive, send_when_ready)
 
     async def _wait(self) -> None:
-        fleet = self._application.app.state.server.fleet
+        fleet = self._application.state.fleet
         until = time.monotonic() + _READY_WITHIN_S
         while not fleet.ready and time.monotonic() < until:
             await asyncio.sleep(0.05)

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from inference.server.app import RequestLine, create_app
+from inference.server.app import Application, create_app
 from inference.server.loading import BackendLoader
 from inference.server.settings import ServerSettings
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class DrainingServer(uvicorn.Server):
     """Takes the first SIGTERM or SIGINT as the beginning of a drain, the second as impatience."""
 
-    def __init__(self, config: uvicorn.Config, application: RequestLine, delay_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, application: Application, delay_s: float) -> None:
         super().__init__(config)
         self._application = application
         self._delay_s = delay_s
@@ -43,7 +43,7 @@ class DrainingServer(uvicorn.Server):
     def _drain(self) -> None:
         """Not ready at once; requests are still taken for a moment, until balancers have noticed."""
         logger.info("draining", extra={"delay_s": self._delay_s})
-        state = getattr(self._application.app.state, "server", None)
+        state = self._application.state
         if state is not None:
             state.draining = True
         assert self._loop is not None
@@ -53,7 +53,7 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def uvicorn_config(application: RequestLine, settings: ServerSettings, **where: Any) -> uvicorn.Config:
+def uvicorn_config(application: Application, settings: ServerSettings, **where: Any) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         log_config=None,

@@ -11,11 +11,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
-
-from starlette.requests import Request
 
 from inference.engine import (
     Answer,
@@ -30,10 +27,13 @@ from inference.engine import (
     Options,
     Prediction,
 )
+from inference.engine.inbox import Pending
 from inference.engine.validate import check_inputs
 from inference.server.body import ClientGone, parse_json, read_body
 from inference.server.errors import ApiError
+from inference.server.http import Request
 from inference.server.loading import LoadedModel
+from inference.server.patience import HungUp, TooLate, Watch
 from inference.server.slots import DEFAULT_CHANNEL, Slot
 from inference.server.state import ServerState
 from inference.server.target import parse_target
@@ -45,39 +45,35 @@ T = TypeVar("T")
 _INLINE_BYTES = 64 * 1024
 # So many characters are tokenised in a third of a millisecond, and a hop to a thread and back costs a tenth.
 _INLINE_CHARS = 2000
-# A caller who hangs up is looked for only once the answer takes longer than this: most are there by then.
-_LOOK_AFTER_S = 0.05
 
 
-@dataclass
 class Visit:
-    """One request that has its place and its caller."""
+    """One request that has its place and its caller. `started` is when it came."""
 
-    request: Request
-    state: ServerState
-    grant: Grant
-    started: float
+    __slots__ = ("grant", "request", "started", "state")
+
+    def __init__(self, request: Request, state: ServerState, grant: Grant, started: float) -> None:
+        self.request, self.state, self.grant, self.started = request, state, grant, started
 
     @property
     def deadline(self) -> float:
         return self.started + self.state.settings.limits.deadline_s
 
-    async def read_bytes(self, *kinds: str) -> bytes:
-        """The body; `kinds` are the media types that it may have. Raises ApiError 408, 413, 415."""
-        limits = self.state.settings.limits
+    async def read_bytes(self, *kinds: bytes) -> bytes:
+        """The body; `kinds` are media types that it may have beside JSON. Raises ApiError 408, 413, 415."""
+        state = self.state
+        limit = state.settings.limits.max_body_bytes
         return await read_body(
-            self.request, limit=limits.max_body_bytes, timeout_s=limits.deadline_s, kinds=kinds
+            self.request, limit=limit, deadline=self.deadline, patience=state.patience, kinds=kinds
         )
 
     async def read_json(self) -> Any:
         """The body's JSON. Raises ApiError 408, 413, 415, 422."""
         raw = await self.read_bytes()
-        return await self.work(parse_json, raw, inline=len(raw) <= _INLINE_BYTES)
+        return parse_json(raw) if len(raw) <= _INLINE_BYTES else await self.work(parse_json, raw)
 
-    async def work(self, function: Callable[..., T], *positional: Any, inline: bool = False) -> T:
-        """`function` in the pool of threads, or here when it is nothing."""
-        if inline:
-            return function(*positional)
+    async def work(self, function: Callable[..., T], *positional: Any) -> T:
+        """`function` in the pool of threads: what would hold up everyone."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.state.pool, function, *positional)
 
@@ -90,7 +86,7 @@ class Visit:
         model_id, selector = parse_target(org, name)
         slot, model = self.state.slots.take(self.grant.team, model_id, selector or DEFAULT_CHANNEL)
         note(self.request, model_id=model_id, channel=slot.served.channel, commit_sha=model.key.commit_sha)
-        return Turn(self.request, self.state, self.grant, self.started, slot, model)
+        return Turn(self, slot, model)
 
     @contextmanager
     def turn(self, org: str, name: str) -> Iterator[Turn]:
@@ -102,19 +98,21 @@ class Visit:
             turn.give_back()
 
 
-@dataclass
 class Turn(Visit):
     """A visit that has its model."""
 
-    slot: Slot
-    model: LoadedModel
+    __slots__ = ("model", "slot")
+
+    def __init__(self, visit: Visit, slot: Slot, model: LoadedModel) -> None:
+        super().__init__(visit.request, visit.state, visit.grant, visit.started)
+        self.slot, self.model = slot, model
 
     @property
     def headers(self) -> dict[str, str]:
         """What each answer carries, whatever the protocol."""
         return {"X-Model-Revision": self.model.key.commit_sha}
 
-    async def read_bytes(self, *kinds: str) -> bytes:
+    async def read_bytes(self, *kinds: bytes) -> bytes:
         """As a visit's; ApiError 429 before a byte of a request that would find no place in the queue."""
         with _typed_errors(self.state.settings.limits.deadline_s):
             self.model.engine.check_room()
@@ -128,27 +126,49 @@ class Turn(Visit):
     ) -> Answer:
         """The engine's answer. Raises ApiError 422, 429, 500, 503, 504; ClientGone."""
         checked = self.checked(inputs)
-        chars = [sum(map(len, _parts(one))) for one in checked]
-        engine = self.model.engine
+        chars = [len(one) if isinstance(one, str) else sum(map(len, one)) for one in checked]
+        engine, request = self.model.engine, self.request
         chosen = options if options is not None else Classify()
         # A thread costs more than a short text: only long ones would hold up everyone.
         size = sum(chars)
-        hashes = await self.work(self._hashes, checked, inline=size <= _INLINE_BYTES)
-        note(self.request, inputs=len(checked), chars=chars, hashes=hashes)
+        hashes = self._hashes(checked) if size <= _INLINE_BYTES else await self.work(self._hashes, checked)
+        note(request, inputs=len(checked), chars=chars, hashes=hashes)
         with _typed_errors(self.state.settings.limits.deadline_s):
             permit = engine.admit(len(checked))
             # Released here as well: this task may be cancelled before the request is queued.
             try:
-                prepare = partial(engine.prepare, checked, chosen, truncate=truncate)
-                prepared = await self.work(prepare, inline=size <= _INLINE_CHARS and engine.encodes_here)
-                queued = engine.enqueue(permit, prepared, deadline=self.deadline)
+                if size <= _INLINE_CHARS and engine.encodes_here:
+                    prepared = engine.prepare(checked, chosen, truncate=truncate)
+                else:
+                    prepare = partial(engine.prepare, checked, chosen, truncate=truncate)
+                    prepared = await self.work(prepare)
+                pending = engine.enqueue_here(permit, prepared, deadline=self.deadline)
             except BaseException:
                 permit.release()
                 raise
-            answer = await _wait(self.request, asyncio.wrap_future(queued), self.deadline)
+            answer = await self._wait(pending)
         self.state.quotas.spend(self.grant.token_id, sum(r.token_count for r in answer.results))
         self._note(answer)
         return answer
+
+    async def _wait(self, pending: Pending) -> Answer:
+        """Wait for the answer, the deadline or the caller's hanging up; in the last two cases the work is dropped.
+        Raises TooLate, ClientGone, and what the engine answers."""
+        future, patience = pending.future, self.state.patience
+        watch = Watch(self.deadline, future.cancel, self.request.receive)
+        patience.add(watch)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if watch.ended_by is None:
+                raise
+            raise (ClientGone() if isinstance(watch.ended_by, HungUp) else watch.ended_by) from None
+        finally:
+            patience.discard(watch)
+            watch.close()
+            # Also when this task itself is cancelled (shutdown): nobody will read the answer.
+            if not future.done() or future.cancelled():
+                pending.drop()
 
     def checked(self, inputs: Sequence[Input]) -> list[Input]:
         """The inputs within this server's limits. Raises ApiError 422."""
@@ -160,24 +180,26 @@ class Turn(Visit):
 
     def _hashes(self, inputs: Sequence[Input]) -> list[str]:
         # The separator cannot be in a text that a person typed: two pairs never have one hash by accident.
-        return [self.state.hasher("\x1f".join(_parts(one))) for one in inputs]
+        hasher = self.state.hasher
+        return [hasher(one if isinstance(one, str) else "\x1f".join(one)) for one in inputs]
 
     def _note(self, answer: Answer) -> None:
         results = answer.results
-        fields: dict[str, Any] = {
-            "tokens": [r.token_count for r in results],
-            "truncated": sum(r.truncated for r in results),
-            "variant": str(answer.variant),
-            "tokenization_ms": answer.tokenization_ms,
-            "queue_ms": answer.queue_ms,
-            "inference_ms": answer.inference_ms,
-        }
+        note(
+            self.request,
+            tokens=[r.token_count for r in results],
+            truncated=sum([r.truncated for r in results]),
+            variant=str(answer.variant),
+            tokenization_ms=answer.tokenization_ms,
+            queue_ms=answer.queue_ms,
+            inference_ms=answer.inference_ms,
+        )
         if predictions := [r for r in results if isinstance(r, Prediction)]:
-            fields |= {
-                "labels": [p.label for p in predictions],
-                "confidences": [p.confidence for p in predictions],
-            }
-        note(self.request, **fields)
+            note(
+                self.request,
+                labels=[p.label for p in predictions],
+                confidences=[p.confidence for p in predictions],
+            )
         self.state.metrics.answered(self.model.key, answer)
 
 
@@ -186,8 +208,7 @@ class visiting:
     503. (Classes, not generators: every request passes here.)"""
 
     def __init__(self, request: Request) -> None:
-        self._request = request
-        self._state: ServerState = request.app.state.server
+        self._request, self._state = request, request.state
 
     async def __aenter__(self) -> Visit:
         started, state = time.monotonic(), self._state
@@ -233,8 +254,8 @@ class serving:
 
 async def caller(request: Request, state: ServerState) -> Grant:
     """The caller's grant. Raises ApiError 401, 403 (no scope infer), 429, 503."""
-    address = request.client.host if request.client else ""
-    grant = await state.tokens.grant(request.headers.get("authorization"), address)
+    authorization = request.header(b"authorization")
+    grant = state.tokens.known(authorization) or await state.tokens.grant(authorization, request.address)
     note(request, team=grant.team, token_id=grant.token_id)
     if "infer" not in grant.scopes:
         raise ApiError(403, "missing_scope", "Your token lacks the scope infer.", details={"scope": "infer"})
@@ -243,7 +264,7 @@ async def caller(request: Request, state: ServerState) -> Grant:
 
 def note(request: Request, **fields: Any) -> None:
     """Add fields to the request's one log line."""
-    request.scope["assay"]["log"].update(fields)
+    request.log.update(fields)
 
 
 def input_error(exc: InferenceInputError) -> ApiError:
@@ -265,7 +286,7 @@ class _typed_errors:
         if isinstance(exc, EngineBusy):
             message = "The model has more requests than it can take."
             raise ApiError(429, "busy", message, retry_after_s=exc.retry_after_s) from None
-        if isinstance(exc, EngineDeadline | TimeoutError):
+        if isinstance(exc, EngineDeadline | TooLate):
             details = {"deadline_s": self._deadline_s}
             message = "The answer was not ready in time."
             raise ApiError(504, "deadline_exceeded", message, details=details) from None
@@ -277,65 +298,3 @@ class _typed_errors:
         if isinstance(exc, EngineClosed):
             message = "The model is being replaced."
             raise ApiError(503, "model_unavailable", message, retry_after_s=1) from None
-
-
-async def _wait(request: Request, answer: asyncio.Future[Answer], deadline: float) -> Answer:
-    """Wait for the answer, the deadline or the caller's hanging up; in the last two cases the work is
-    dropped."""
-    watch = _Watch(request, answer, deadline)
-    try:
-        return await answer
-    except asyncio.CancelledError:
-        if watch.ended_by is not None:
-            raise watch.ended_by from None
-        raise
-    finally:
-        watch.close()
-        # Also when this task itself is cancelled (shutdown): nobody will read the answer.
-        answer.cancel()
-
-
-class _Watch:
-    """Cancels the answer at the deadline or when the caller hangs up; `ended_by` then says which. One timer,
-    where most answers are there before it rings."""
-
-    def __init__(self, request: Request, answer: asyncio.Future[Answer], deadline: float) -> None:
-        self.ended_by: Exception | None = None
-        self._request, self._answer, self._deadline = request, answer, deadline
-        self._gone: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        left = max(0.0, deadline - time.monotonic())
-        self._timer = self._loop.call_later(min(left, _LOOK_AFTER_S), self._ring)
-
-    def close(self) -> None:
-        self._timer.cancel()
-        if self._gone is not None:
-            self._gone.cancel()
-
-    def _ring(self) -> None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            self._end(TimeoutError())
-            return
-        self._timer = self._loop.call_later(left, self._ring)
-        if self._gone is None:
-            self._gone = self._loop.create_task(_hung_up(self._request))
-            self._gone.add_done_callback(self._left)
-
-    def _left(self, gone: asyncio.Task[None]) -> None:
-        if not gone.cancelled() and gone.exception() is None:
-            self._end(ClientGone())
-
-    def _end(self, reason: Exception) -> None:
-        if not self._answer.done():
-            self.ended_by = reason
-            self._answer.cancel()
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _parts(one: Input) -> tuple[str, ...]:
-    return (one,) if isinstance(one, str) else one

@@ -17,6 +17,7 @@ from inference.server.fleet import Fleet
 from inference.server.loading import BackendLoader, ModelLoader
 from inference.server.logs import TextHasher
 from inference.server.metrics import Metrics
+from inference.server.patience import Patience
 from inference.server.quota import Quotas
 from inference.server.settings import ServerSettings
 from inference.server.slots import Slots
@@ -74,6 +75,7 @@ class ServerState:
     tokenisers: int = TOKENISER_THREADS
     draining: bool = False
     places: Places = field(default_factory=Places)
+    patience: Patience = field(default_factory=Patience)
     worker: int | None = None
     all_figures: Callable[[str], Awaitable[bytes]] | None = None
 

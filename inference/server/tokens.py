@@ -77,13 +77,19 @@ class TokenCache:
         self.heard: Callable[[str, Grant], None] = lambda digest, grant: None
         self._restore()
 
+    def known(self, authorization: str) -> Grant | None:
+        """The grant, when it is remembered, fresh and good: what nearly every request finds, without waiting. Raises
+        ApiError 401 as `grant`."""
+        grant = self._entries.get(_digest(_bearer(authorization)))
+        return grant if grant is not None and grant.active and self._within(grant, FRESH_S) else None
+
     async def grant(self, authorization: str | None, address: str = "") -> Grant:
         """The grant behind an Authorization header.
 
         Raises ApiError 401 (missing, unknown, inactive), 429 (too many of these from this address), 503.
         """
         token = _bearer(authorization)
-        digest = hashlib.sha256(token.encode()).hexdigest()
+        digest = _digest(token)
         known = self._entries.get(digest)
         if known is None or not self._within(known, FRESH_S if known.active else REFUSED_FRESH_S):
             was_good = known is not None and known.active
@@ -178,6 +184,10 @@ class TokenCache:
             raise ControlUnavailable("The introspection answer lacks token_id, team or scopes.")
         token_id, team = map(str, names)
         return Grant(True, now, token_id, team, str(answer.get("user") or ""), tuple(map(str, scopes)))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _bearer(authorization: str | None) -> str:

@@ -6,9 +6,10 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,10 +36,9 @@ from inference.engine.admission import Admission
 from inference.engine.backend import Encoding
 from inference.engine.dummy import DummyBackend
 from inference.engine.errors import BackendLost, InferenceOutOfMemory
+from inference.engine.job import Job
 from inference.engine.remote import RemoteEngine, load_encoder
 from inference.engine.wire import pack_answer, pack_error, pack_job, unpack_answer, unpack_error, unpack_job
-
-T = TypeVar("T")
 
 NLI = ("contradiction", "neutral", "entailment")
 TAGS = ("O", "B-PER", "I-PER")
@@ -55,21 +55,33 @@ CASES: dict[str, tuple[DummyBackend, list[Any], Options]] = {
 }
 
 
+@dataclass
+class Wire:
+    future: asyncio.Future[Answer]
+
+    def drop(self) -> None:
+        self.future.cancel()
+
+
 class Wired:
     """The connection to an engine, without one: what would cross it crosses as bytes."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.open = engine, True
 
-    def compute(self, body: bytes, read: Callable[[memoryview], T]) -> asyncio.Future[T]:
-        async def answer() -> T:
+    def compute(self, body: bytes, read: Callable[[memoryview], Answer]) -> Wire:
+        async def answer() -> Answer:
+            done: Future[Job] = Future()
             try:
-                told = await asyncio.wrap_future(self.engine.compute(unpack_job(memoryview(body))))
+                self.engine.compute(unpack_job(memoryview(body)), done.set_result)
+                job = await asyncio.wrap_future(done)
+                if job.error is not None:
+                    raise job.error
             except Exception as exc:
                 raise unpack_error(memoryview(pack_error(exc))) from None
-            return read(memoryview(pack_answer(told)))
+            return read(memoryview(pack_answer(job.rows, job.queue_ms, job.inference_ms)))
 
-        return asyncio.ensure_future(answer())
+        return Wire(asyncio.ensure_future(answer()))
 
     def encode(self, body: bytes, timeout_s: float) -> bytes:
         encodings = self.engine.count_tokens(json.loads(body)["inputs"])
@@ -83,7 +95,7 @@ def ask(engine: Engine, inputs: list[Any], options: Options, **change: Any) -> A
         encoder = load_encoder(facts, Path("none"))
         remote = RemoteEngine(Wired(engine), 7, facts, encoder, lambda: (0, facts["max_queued_inputs"]))
         prepared = remote.prepare(inputs, options)
-        return await remote.enqueue(remote.admit(len(inputs)), prepared)
+        return await remote.enqueue_here(remote.admit(len(inputs)), prepared).future
 
     return asyncio.run(run())
 
@@ -158,8 +170,7 @@ def test_half_a_job_is_no_job(cut: int) -> None:
 
 def test_numbers_cross_unchanged() -> None:
     rows = (np.array([0.1, -2.5], np.float32), np.array([3.0, np.inf], np.float32))
-    answer = Answer(rows, DummyBackend().variant, 0.0, 1.5, 2.5)  # type: ignore[arg-type]
-    inputs, queue_ms, inference_ms, numbers = unpack_answer(memoryview(pack_answer(answer)))
+    inputs, queue_ms, inference_ms, numbers = unpack_answer(memoryview(pack_answer(rows, 1.5, 2.5)))
     assert (inputs, queue_ms, inference_ms) == (2, 1.5, 2.5)
     assert numbers.tolist() == np.concatenate(rows).tolist()
 

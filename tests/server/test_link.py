@@ -90,7 +90,8 @@ def test_answers_come_in_any_order_and_one_given_up_is_cancelled() -> None:
         near, far = Link(lambda *_: None, lambda: None), Link(hear, lambda: None)
         await loop.create_connection(lambda: near, sock=ours)
         await loop.create_connection(lambda: far, sock=theirs)
-        futures = {name: near.ask(Kind.COMPUTE, name, bytes) for name in (b"a", b"b", b"c", b"d", b"e")}
+        questions = {name: near.ask(Kind.COMPUTE, name, bytes) for name in (b"a", b"b", b"c", b"d", b"e")}
+        futures = {name: question.future for name, question in questions.items()}
         while len(asked) < 5:
             await asyncio.sleep(0)
         far.send(Kind.ANSWER, asked[b"b"], b"B")
@@ -98,7 +99,7 @@ def test_answers_come_in_any_order_and_one_given_up_is_cancelled() -> None:
         assert await futures[b"b"] == b"B"
         with pytest.raises(EngineBusy):
             await futures[b"a"]
-        futures[b"c"].cancel()
+        questions[b"c"].drop()
         while not cancelled:
             await asyncio.sleep(0)
         assert cancelled == [asked[b"c"]]
@@ -109,7 +110,7 @@ def test_answers_come_in_any_order_and_one_given_up_is_cancelled() -> None:
         with pytest.raises(EngineClosed):
             await futures[b"e"]
         with pytest.raises(EngineClosed):
-            await near.ask(Kind.COMPUTE, b"f", bytes)
+            await near.ask(Kind.COMPUTE, b"f", bytes).future
 
     asyncio.run(run())
 

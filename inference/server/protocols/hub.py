@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from inference.engine import Classify, Compare, Embed, Entail, Tag
 from inference.engine.tasks import AGGREGATIONS, Aggregation
+from inference.server.http import Request, Response, Route, json_response
 from inference.server.protocols.answers import (
     entities_of,
     head_of,
@@ -23,7 +20,6 @@ from inference.server.protocols.answers import (
     vector_of,
 )
 from inference.server.protocols.fields import Fields, bad, pair_of, texts_of
-from inference.server.responses import json_response
 from inference.server.serving import Turn, serving
 
 DEFAULT_HYPOTHESIS = "This example is {}."
@@ -107,4 +103,4 @@ async def _embed(turn: Turn, inputs: Any, words: dict[str, Any]) -> Response:
 
 _TASKS = {"classify": _classify, "tag": _tag, "embed": _embed}
 
-ROUTES = [Route("/hf/{org}/{name}", infer, methods=["POST"])]
+ROUTES = [Route("/hf/{org}/{name}", infer, "POST")]

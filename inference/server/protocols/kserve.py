@@ -11,20 +11,16 @@ import json
 import struct
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from inference.engine import Answer, Classify, Embed, Input, Prediction, Tag
 from inference.server.body import parse_json
 from inference.server.errors import ApiError
+from inference.server.http import Request, Response, Route, json_response
 from inference.server.protocols.answers import entities_of, head_of, headers_of, vector_of
 from inference.server.protocols.fields import Fields, bad
-from inference.server.responses import json_response
 from inference.server.serving import Turn, caller, serving
 from inference.server.state import ServerState
 
-_LENGTH = "inference-header-content-length"
+_LENGTH = b"inference-header-content-length"
 _TRITON = "application/vnd.sagemaker-triton.binary+json"
 _ALL = 100
 
@@ -38,7 +34,7 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    state: ServerState = request.app.state.server
+    state: ServerState = request.state
     ok = state.slots.ready and not state.draining
     return json_response({"ready": ok}, status=200 if ok else 503)
 
@@ -81,9 +77,9 @@ async def infer(request: Request) -> Response:
     """One batch."""
     async with _turn(request) as turn:
         raw = await turn.read_bytes(
-            "application/json", "application/octet-stream", "application/vnd.sagemaker-triton.binary+json"
+            b"application/octet-stream", b"application/vnd.sagemaker-triton.binary+json"
         )
-        body, binary = _split(raw, request.headers.get(_LENGTH))
+        body, binary = _split(raw, request.header(_LENGTH) or None)
         fields = Fields(parse_json(body), "The body", {"id", "inputs", "outputs", "parameters"})
         parameters = fields.get("parameters") or {}
         words = Fields(parameters, "parameters", {"truncate", "binary_data_output"})
@@ -238,7 +234,7 @@ def _turn(request: Request) -> Any:
 
 async def repository(request: Request) -> Response:
     """POST /v2/repository/index: what the caller's team is served."""
-    state: ServerState = request.app.state.server
+    state: ServerState = request.state
     grant = await caller(request, state)
     states = {"ready": "READY", "loading": "LOADING", "failed": "UNAVAILABLE"}
     return json_response(
@@ -256,12 +252,12 @@ async def repository(request: Request) -> Response:
 
 _MODEL = "/v2/models/{org}/{name}"
 ROUTES = [
-    Route("/v2", server, methods=["GET"]),
-    Route("/v2/health/live", live, methods=["GET"]),
-    Route("/v2/health/ready", ready, methods=["GET"]),
-    Route("/v2/repository/index", repository, methods=["POST"]),
+    Route("/v2", server),
+    Route("/v2/health/live", live),
+    Route("/v2/health/ready", ready),
+    Route("/v2/repository/index", repository, "POST"),
     *(
-        Route(f"{_MODEL}{version}{end}", view, methods=[method])
+        Route(f"{_MODEL}{version}{end}", view, method)
         for version in ("", "/versions/{version}")
         for end, view, method in (
             ("", metadata, "GET"),

@@ -9,15 +9,12 @@ import base64
 from typing import Any
 
 import numpy as np
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from inference.engine import Embed
+from inference.server.http import Request, Response, Route, json_response
 from inference.server.protocols.answers import head_of, headers_of, vector_of
 from inference.server.protocols.fields import Fields, bad, texts_of
 from inference.server.protocols.tei import shorten
-from inference.server.responses import json_response
 from inference.server.serving import Turn, caller, visiting
 from inference.server.shown import shown_model
 from inference.server.state import ServerState
@@ -65,7 +62,7 @@ async def _embed(turn: Turn, fields: Fields) -> Response:
 
 async def models(request: Request) -> Response:
     """GET /v1/models: what is served to the caller's team. `data` in OpenAI's words, `models` in ours."""
-    state: ServerState = request.app.state.server
+    state: ServerState = request.state
     grant = await caller(request, state)
     lines = [shown_model(slot) for slot in state.slots.team_slots(grant.team)]
     data = [
@@ -91,6 +88,6 @@ class _AnyString:
 
 
 ROUTES = [
-    Route("/v1/embeddings", embeddings, methods=["POST"]),
-    Route("/v1/models", models, methods=["GET"]),
+    Route("/v1/embeddings", embeddings, "POST"),
+    Route("/v1/models", models),
 ]

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from inference.engine import Classify, Compare, Embed, Rank
 from inference.engine.backend import Encoding
 from inference.server.errors import ApiError
-from inference.server.metrics import render
+from inference.server.http import Request, Response, Route, json_response
+from inference.server.metrics import PROMETHEUS, render
 from inference.server.protocols.answers import head_of, headers_of, score_of, scores_of, vector_of
 from inference.server.protocols.fields import Fields, bad, pair_of, texts_of
-from inference.server.responses import json_response
 from inference.server.serving import Turn, serving
 from inference.server.shown import shown_model
 
@@ -141,7 +137,7 @@ async def health(request: Request) -> Response:
     async with _turn(request) as turn:
         if not turn.model.engine.alive:
             raise ApiError(503, "model_unavailable", "The model does not answer.", retry_after_s=2)
-        return Response(status_code=200, headers=turn.headers)
+        return Response(headers=turn.headers)
 
 
 async def metrics(request: Request) -> Response:
@@ -152,7 +148,7 @@ async def metrics(request: Request) -> Response:
             figures = render(state.metrics.of(key))
         else:
             figures = await state.all_figures(json.dumps(key))
-        return Response(figures, media_type="text/plain; version=0.0.4", headers=turn.headers)
+        return Response(figures, kind=PROMETHEUS, headers=turn.headers)
 
 
 def shorten(vector: list[float], dimensions: int, *, normalise: bool) -> list[float]:
@@ -194,12 +190,12 @@ class _turn:
 
 BASE = "/tei/{org}/{name}"
 ROUTES = [
-    Route(f"{BASE}/predict", predict, methods=["POST"]),
-    Route(f"{BASE}/embed", embed, methods=["POST"]),
-    Route(f"{BASE}/rerank", rerank, methods=["POST"]),
-    Route(f"{BASE}/similarity", similarity, methods=["POST"]),
-    Route(f"{BASE}/tokenize", tokenize, methods=["POST"]),
-    Route(f"{BASE}/info", info, methods=["GET"]),
-    Route(f"{BASE}/health", health, methods=["GET"]),
-    Route(f"{BASE}/metrics", metrics, methods=["GET"]),
+    Route(f"{BASE}/predict", predict, "POST"),
+    Route(f"{BASE}/embed", embed, "POST"),
+    Route(f"{BASE}/rerank", rerank, "POST"),
+    Route(f"{BASE}/similarity", similarity, "POST"),
+    Route(f"{BASE}/tokenize", tokenize, "POST"),
+    Route(f"{BASE}/info", info),
+    Route(f"{BASE}/health", health),
+    Route(f"{BASE}/metrics", metrics),
 ]

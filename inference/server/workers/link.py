@@ -8,7 +8,7 @@ import logging
 import struct
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from inference.engine.errors import EngineClosed, InferenceError, describe_error
 from inference.engine.wire import unpack_error
@@ -60,7 +60,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._rest, self._need = bytearray(), 0
         self._number = 0
-        self._waiting: dict[int, tuple[asyncio.Future[Any], Callable[[memoryview], Any]]] = {}
+        self._waiting: dict[int, Question[Any]] = {}
 
     @property
     def open(self) -> bool:
@@ -80,19 +80,22 @@ class Link(asyncio.Protocol):
     def tell(self, kind: Kind, value: Any, number: int = 0) -> None:
         self.send(kind, number, json.dumps(value).encode())
 
-    def ask(self, kind: Kind, body: bytes, read: Callable[[memoryview], T]) -> asyncio.Future[T]:
-        """Send, and give what `read` makes of the answer. Raises EngineClosed through the future when the other
-        side is gone, and what came as an ERROR; cancelling it tells the other side."""
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        if not self.open:
-            future.set_exception(EngineClosed("The engine's host is gone."))
-            return future
+    def ask(self, kind: Kind, body: bytes, read: Callable[[memoryview], T]) -> Question[T]:
+        """Send; the future gives what `read` makes of the answer. Raises EngineClosed through the future when the
+        other side is gone, and what came as an ERROR."""
         self._number += 1
-        number = self._number
-        self._waiting[number] = (future, read)
-        future.add_done_callback(lambda done: self._settled(number, cancelled=done.cancelled()))
-        self.send(kind, number, body)
-        return future
+        question: Question[T] = Question(self, self._number, read)
+        if self.open:
+            self._waiting[self._number] = question
+            self.send(kind, self._number, body)
+        else:
+            question.future.set_exception(EngineClosed("The engine's host is gone."))
+        return question
+
+    def drop(self, number: int) -> None:
+        """Nobody waits for that answer any more; the other side is told."""
+        if self._waiting.pop(number, None) is not None:
+            self.send(Kind.CANCEL, number)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -131,9 +134,9 @@ class Link(asyncio.Protocol):
             self._rest += view[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for future, _ in list(self._waiting.values()):
-            if not future.done():
-                future.set_exception(EngineClosed("The engine's host is gone."))
+        questions, self._waiting = self._waiting, {}
+        for question in questions.values():
+            question.fail(EngineClosed("The engine's host is gone."))
         self._on_lost()
 
     def _take(self, kind: int, number: int, body: memoryview) -> None:
@@ -147,22 +150,34 @@ class Link(asyncio.Protocol):
             logger.error("frame_failed", extra={"kind": kind, "error": describe_error(exc)})
 
     def _settle(self, kind: int, number: int, body: memoryview) -> None:
-        future, read = self._waiting.get(number, (None, None))
-        if future is None or future.done():
+        question = self._waiting.pop(number, None)
+        if question is None or question.future.done():
             return
-        assert read is not None
         try:
             if kind == Kind.ERROR:
-                future.set_exception(unpack_error(body))
+                question.fail(unpack_error(body))
             else:
-                future.set_result(read(body))
+                question.future.set_result(question.read(body))
         except InferenceError as exc:
-            future.set_exception(exc)
+            question.fail(exc)
         except Exception as exc:
             logger.error("answer_failed", extra={"error": describe_error(exc)})
-            future.set_exception(InferenceError(f"The answer could not be read ({type(exc).__name__})."))
+            question.fail(InferenceError(f"The answer could not be read ({type(exc).__name__})."))
 
-    def _settled(self, number: int, *, cancelled: bool) -> None:
-        del self._waiting[number]
-        if cancelled:
-            self.send(Kind.CANCEL, number)
+
+class Question(Generic[T]):
+    """What was asked, until it is answered or dropped."""
+
+    __slots__ = ("_link", "_number", "future", "read")
+
+    def __init__(self, link: Link, number: int, read: Callable[[memoryview], T]) -> None:
+        self._link, self._number, self.read = link, number, read
+        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def drop(self) -> None:
+        """Nobody waits any more."""
+        self._link.drop(self._number)
+
+    def fail(self, exc: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(exc)

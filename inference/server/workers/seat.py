@@ -12,13 +12,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference.engine import Answer
 from inference.engine.errors import EngineClosed
+from inference.engine.job import Job
 from inference.engine.wire import pack_answer, pack_error, unpack_job
 from inference.server.loading import LoadedModel
 from inference.server.threads import in_thread
@@ -47,7 +46,7 @@ class Seat:
         self._questions = itertools.count(1)
         self._asked_figures: dict[int, tuple[str, asyncio.Future[None]]] = {}
         self._leases: dict[int, tuple[LoadedModel, asyncio.Future[None]]] = {}
-        self._running: dict[int, Future[Answer]] = {}
+        self._running: dict[int, Job] = {}
         # Filled by the engine's threads, emptied by the event loop: one wake-up for all answers of a batch.
         self._outbox: deque[tuple[Kind, int, bytes]] = deque()
         self._flushing = False
@@ -126,8 +125,8 @@ class Seat:
         if kind is Kind.COMPUTE:
             self._compute(number, body)
         elif kind is Kind.CANCEL:
-            if future := self._running.get(number):
-                future.cancel()
+            if job := self._running.pop(number, None):
+                job.drop()
         else:
             self._control(kind, number, bytes(body))
 
@@ -164,23 +163,17 @@ class Seat:
             model, _ = self._leases.get(job.engine, (None, None))
             if model is None:
                 raise EngineClosed("The worker does not hold this model.")
-            future = model.engine.compute(job)
+            self._running[number] = model.engine.compute(job, partial(self._computed, number))
         except Exception as exc:
             self.link.send(Kind.ERROR, number, pack_error(exc))
-            return
-        self._running[number] = future
-        future.add_done_callback(partial(self._computed, number))
 
-    def _computed(self, number: int, future: Future[Answer]) -> None:
-        """Called by an engine's thread, or on the event loop for one that was cancelled."""
-        self._running.pop(number, None)
-        if future.cancelled():
-            return
-        exc = future.exception()
-        if exc is None:
-            self._outbox.append((Kind.ANSWER, number, pack_answer(future.result())))
+    def _computed(self, number: int, job: Job) -> None:
+        """Called by an engine's thread."""
+        if job.error is None:
+            frame = (Kind.ANSWER, number, pack_answer(job.rows, job.queue_ms, job.inference_ms))
         else:
-            self._outbox.append((Kind.ERROR, number, pack_error(exc)))
+            frame = (Kind.ERROR, number, pack_error(job.error))
+        self._outbox.append(frame)
         if not self._flushing:
             self._flushing = True
             with contextlib.suppress(RuntimeError):  # The loop has ended: nobody waits any more.
@@ -190,7 +183,8 @@ class Seat:
         self._flushing = False
         frames = []
         while self._outbox:
-            frames.append(self._outbox.popleft())
+            frames.append(frame := self._outbox.popleft())
+            self._running.pop(frame[1], None)
         self.link.send_all(frames)
 
     async def _reply(self, number: int, work: Any) -> None:
@@ -217,8 +211,9 @@ class Seat:
 
     def _on_lost(self) -> None:
         self.up = False
-        for future in list(self._running.values()):
-            future.cancel()
+        for job in self._running.values():
+            job.drop()
+        self._running.clear()
         for number in list(self._leases):
             self._give_back(number)
         for _, told in self._asked_figures.values():

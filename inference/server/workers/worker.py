@@ -19,13 +19,14 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import uvicorn
 
+from inference.engine import Answer
 from inference.engine.errors import describe_error
 from inference.engine.remote import load_encoder
-from inference.server.app import make_app
+from inference.server.app import Application
 from inference.server.control import ControlPlane
 from inference.server.logs import TextHasher, configure_logging
 from inference.server.manifest import ModelKey
@@ -36,12 +37,10 @@ from inference.server.threads import in_thread
 from inference.server.tokens import Grant, TokenCache
 from inference.server.workers.board import Board, SharedQuotas
 from inference.server.workers.figures import export
-from inference.server.workers.link import Kind, Link
+from inference.server.workers.link import Kind, Link, Question
 from inference.server.workers.mirror import Mirror
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _SIGN_OF_LIFE_S = 1.0
 # Without a host nothing can be computed: the waiting are answered, and that is all.
@@ -86,7 +85,7 @@ class Worker:
             replica=hello["replica"],
             places=Places(self._board.in_flight[:workers], self.number),
             worker=self.number,
-            all_figures=lambda scope: self.link.ask(Kind.ALL_FIGURES, scope.encode(), bytes),
+            all_figures=lambda scope: self.link.ask(Kind.ALL_FIGURES, scope.encode(), bytes).future,
         )
         self.state.tokens.heard = self._heard
 
@@ -96,7 +95,9 @@ class Worker:
             await control.close()
             self.state.pool.shutdown(wait=False)
 
-        self.server = WorkerServer(uvicorn_config(make_app(open_state, settings.hosts), settings), self.ended)
+        self.server = WorkerServer(
+            uvicorn_config(Application(open_state, settings.hosts), settings), self.ended
+        )
 
     # What `Host` of the remote engine asks for
 
@@ -104,12 +105,12 @@ class Worker:
     def open(self) -> bool:
         return self.link.open
 
-    def compute(self, body: bytes, read: Callable[[memoryview], T]) -> asyncio.Future[T]:
+    def compute(self, body: bytes, read: Callable[[memoryview], Answer]) -> Question[Answer]:
         return self.link.ask(Kind.COMPUTE, body, read)
 
     def encode(self, body: bytes, timeout_s: float) -> bytes:
         async def ask() -> bytes:
-            return await self.link.ask(Kind.ENCODE, body, bytes)
+            return await self.link.ask(Kind.ENCODE, body, bytes).future
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result(timeout_s)
 

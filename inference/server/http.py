@@ -1,0 +1,146 @@
+"""The server's own piece of HTTP: a request, an answer, and which handler a path means.
+
+No framework's: one's matching, layers and objects cost more than all else that a request needs (ADR 18). ASGI is the contract,
+so any server of that kind runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from inference.server.state import ServerState
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = b"application/json"
+
+
+class Request:
+    """One request, and what is known of it so far. `log` goes into its one log line."""
+
+    __slots__ = (
+        "headers",
+        "id",
+        "log",
+        "method",
+        "path",
+        "path_params",
+        "receive",
+        "route",
+        "scope",
+        "state",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, state: ServerState, request_id: str) -> None:
+        self.scope, self.receive, self.state, self.id = scope, receive, state, request_id
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        # Of a header that is there twice the first one counts.
+        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        self.path_params: dict[str, str] = {}
+        self.route: str | None = None
+        self.log: dict[str, Any] = {}
+
+    def header(self, name: bytes, default: str = "") -> str:
+        """`name` in lower case."""
+        value = self.headers.get(name)
+        return default if value is None else value.decode("latin-1")
+
+    @property
+    def address(self) -> str:
+        """Of the caller."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+
+class Response:
+    """A whole answer."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self,
+        body: bytes = b"",
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        kind: bytes = b"text/plain; charset=utf-8",
+    ) -> None:
+        self.body, self.status = body, status
+        self.headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+        if headers:
+            self.headers += [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers.items()]
+
+
+def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Compact UTF-8 JSON. (NaN would become null; the engine lets none out.)"""
+    return Response(orjson.dumps(value), status=status, headers=headers, kind=JSON)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """`path` as it is written down: `{name}` stands for one segment, never an empty one. Whoever may GET may HEAD."""
+
+    path: str
+    handler: Handler
+    method: str = "GET"
+
+
+class _Node:
+    __slots__ = ("any", "at", "named", "routes")
+
+    def __init__(self) -> None:
+        self.named: dict[str, _Node] = {}
+        self.any: _Node | None = None
+        self.routes: dict[str, Route] = {}
+        # Names of the segments on the way here.
+        self.at: list[tuple[int, str]] = []
+
+
+class Routes:
+    """Every route of the server, by the segments of its path."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.all = tuple(routes)
+        self._root = _Node()
+        for route in self.all:
+            self._add(route)
+
+    def find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        """What may be asked of that path, by method, and the path's parameters; nothing for an unknown one."""
+        node, segments = self._root, path.split("/")
+        for segment in segments:
+            child = node.named.get(segment)
+            if child is None:
+                child = node.any
+                if child is None or not segment:
+                    return {}, {}
+            node = child
+        return node.routes, {name: segments[i] for i, name in node.at}
+
+    def _add(self, route: Route) -> None:
+        node, at = self._root, []
+        for i, segment in enumerate(route.path.split("/")):
+            if segment.startswith("{"):
+                at.append((i, segment.strip("{}")))
+                node.any = node.any or _Node()
+                node = node.any
+            else:
+                node = node.named.setdefault(segment, _Node())
+        node.at = at
+        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+        for method in methods:
+            if method in node.routes:
+                raise ValueError(f"{route.method} {route.path} is there twice.")
+            node.routes[method] = route
