@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _COMMIT_SHA = re.compile(r"[0-9a-f]{40}")
@@ -49,16 +49,14 @@ class ClassifierConfig:
             raise ValueError("batch_size must be at least 1.")
 
 
-@dataclass(frozen=True)
-class LabelScore:
+class LabelScore(NamedTuple):
     """One label with its probability, 0.0 to 1.0."""
 
     label: str
     confidence: float
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The answer for one text.
 
     `token_count` counts what the model saw, special tokens included; `truncated` tells that the text was
@@ -139,8 +137,7 @@ class BatchResult:
     inference_ms: float
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a queued request gets back: results in the order of its inputs, and its stages in ms."""
 
     results: tuple[Result, ...]

@@ -49,7 +49,8 @@ class Worker:
         self._idle: list[threading.Lock] = []
         # Held while a batch's rows are handed to their jobs: two lanes may compute inputs of one.
         self.giving = threading.Lock()
-        self._open = True
+        # Closed by `close`, and when the last lane's thread ends.
+        self._open, self._begun = True, False
         # Told after each round: lane, inputs, seconds, and whether others were left waiting when it began.
         self.served: Callable[[int, int, float, bool], None] = lambda *_: None
         self._lanes = [
@@ -59,7 +60,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        return self._open and any(lane.thread.is_alive() for lane in self._lanes)
+        return self._open and self._begun
 
     def start(self, prepare: Callable[[Backend], None]) -> None:
         """Start the threads, run `prepare` in each (warm-up: some kernels are cached per thread), and wait
@@ -76,6 +77,7 @@ class Worker:
         except BaseException:
             self.close()
             raise
+        self._begun = True
 
     def put(self, job: Job) -> None:
         """Queue the job's inputs. Raises EngineClosed."""

@@ -79,8 +79,7 @@ class Application:
             await send({"type": "websocket.close", "code": 1000})
             return
         assert self.state is not None
-        started = time.monotonic()
-        request = Request(scope, receive, self.state, "")
+        request = Request(scope, receive, self.state)
         request.id = _request_id(request)
         # Also when the server stops amid the answer: the line says that there was a request.
         status = 0
@@ -91,7 +90,7 @@ class Application:
             await send({"type": "http.response.start", "status": status, "headers": response.headers})
             await send({"type": "http.response.body", "body": response.body})
         finally:
-            _write(request, status, (time.monotonic() - started) * 1000)
+            _write(request, status, (time.monotonic() - request.started) * 1000)
 
     async def _answer(self, request: Request) -> Response:
         try:

@@ -6,7 +6,8 @@ so any server of that kind runs it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ import orjson
 if TYPE_CHECKING:
     from inference.server.state import ServerState
 
-Scope = dict[str, Any]
-Message = dict[str, Any]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -24,23 +25,17 @@ JSON = b"application/json"
 
 
 class Request:
-    """One request, and what is known of it so far. `log` goes into its one log line."""
+    """One request, and what is known of it so far. `log` goes into its one log line; `started` is on the clock of
+    `time.monotonic()`."""
 
     __slots__ = (
-        "headers",
-        "id",
-        "log",
-        "method",
-        "path",
-        "path_params",
-        "receive",
-        "route",
-        "scope",
-        "state",
-    )
+        "headers", "id", "log", "method", "path", "path_params", "receive", "route", "scope", "started", "state",
+    )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, state: ServerState, request_id: str) -> None:
-        self.scope, self.receive, self.state, self.id = scope, receive, state, request_id
+    def __init__(self, scope: Scope, receive: Receive, state: ServerState) -> None:
+        self.scope, self.receive, self.state = scope, receive, state
+        self.started = time.monotonic()
+        self.id = ""
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         # Of a header that is there twice the first one counts.

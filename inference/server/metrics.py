@@ -95,12 +95,11 @@ class Metrics(Collector):
         self._models.move_to_end(key)
         return figures
 
-    def answered(self, key: ModelKey, answer: Answer) -> None:
+    def answered(self, key: ModelKey, answer: Answer, tokens: int, truncated: int) -> None:
         figures = self.of(key)
         figures.inputs += len(answer.results)
-        for result in answer.results:
-            figures.tokens += result.token_count
-            figures.truncated += result.truncated
+        figures.tokens += tokens
+        figures.truncated += truncated
         first, second, third = figures.stages
         first.observe(answer.tokenization_ms)
         second.observe(answer.queue_ms)

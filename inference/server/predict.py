@@ -22,6 +22,8 @@ _PARAMETERS = {
     "tag": {"truncate", "task", "aggregation_strategy", "ignore_labels"},
     "embed": {"truncate", "task", "normalize"},
 }
+# What is asked without parameters.
+_USUAL: dict[str, Options] = {"classify": Classify(), "tag": Tag(), "embed": Embed()}
 _TASKS = {"classify": ("classify", "rank"), "tag": ("tag",), "embed": ("embed", "similarity")}
 
 
@@ -65,7 +67,9 @@ def read_inputs(value: Any) -> list[Input]:
 def read_parameters(turn: Turn, value: Any) -> tuple[Options, bool]:
     """What is asked of the model, and whether a long input may be cut. Raises ApiError 422."""
     head = head_of(turn)
-    fields = Fields({} if value is None else value, "parameters", _PARAMETERS[head])
+    if value is None:
+        return _USUAL[head], True
+    fields = Fields(value, "parameters", _PARAMETERS[head])
     task = fields.choice("task", _TASKS[head], _TASKS[head][0])
     truncate = fields.flag("truncate", True)
     match task:

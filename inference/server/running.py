@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from inference.server.app import Application, create_app
+from inference.server.garbage import look_seldom
 from inference.server.loading import BackendLoader
 from inference.server.settings import ServerSettings
 
@@ -69,4 +70,5 @@ def serve(settings: ServerSettings, load_backend: BackendLoader, *, host: str, p
     """Serve until a signal; returns after the drain."""
     application = create_app(settings, load_backend, port=port)
     config = uvicorn_config(application, settings, host=host, port=port)
+    look_seldom()
     DrainingServer(config, application, settings.drain_delay_s).run()

@@ -48,16 +48,13 @@ _INLINE_CHARS = 2000
 
 
 class Visit:
-    """One request that has its place and its caller. `started` is when it came."""
+    """One request that has its place and its caller. `deadline` is on the clock of `time.monotonic()`."""
 
-    __slots__ = ("grant", "request", "started", "state")
+    __slots__ = ("deadline", "grant", "request", "state")
 
-    def __init__(self, request: Request, state: ServerState, grant: Grant, started: float) -> None:
-        self.request, self.state, self.grant, self.started = request, state, grant, started
-
-    @property
-    def deadline(self) -> float:
-        return self.started + self.state.settings.limits.deadline_s
+    def __init__(self, request: Request, state: ServerState, grant: Grant) -> None:
+        self.request, self.state, self.grant = request, state, grant
+        self.deadline = request.started + state.settings.limits.deadline_s
 
     async def read_bytes(self, *kinds: bytes) -> bytes:
         """The body; `kinds` are media types that it may have beside JSON. Raises ApiError 408, 413, 415."""
@@ -78,14 +75,19 @@ class Visit:
         return await loop.run_in_executor(self.state.pool, function, *positional)
 
     def elapsed_ms(self) -> float:
-        return round((time.monotonic() - self.started) * 1000, 2)
+        return round((time.monotonic() - self.request.started) * 1000, 2)
 
     def take(self, org: str, name: str) -> Turn:
         """The turn with this model, kept in memory until it is given back. `name` may end in @channel or
         @commit_sha. Raises ApiError 404, 503."""
         model_id, selector = parse_target(org, name)
         slot, model = self.state.slots.take(self.grant.team, model_id, selector or DEFAULT_CHANNEL)
-        note(self.request, model_id=model_id, channel=slot.served.channel, commit_sha=model.key.commit_sha)
+        log = self.request.log
+        log["model_id"], log["channel"], log["commit_sha"] = (
+            model_id,
+            slot.served.channel,
+            model.key.commit_sha,
+        )
         return Turn(self, slot, model)
 
     @contextmanager
@@ -104,7 +106,7 @@ class Turn(Visit):
     __slots__ = ("model", "slot")
 
     def __init__(self, visit: Visit, slot: Slot, model: LoadedModel) -> None:
-        super().__init__(visit.request, visit.state, visit.grant, visit.started)
+        super().__init__(visit.request, visit.state, visit.grant)
         self.slot, self.model = slot, model
 
     @property
@@ -132,7 +134,8 @@ class Turn(Visit):
         # A thread costs more than a short text: only long ones would hold up everyone.
         size = sum(chars)
         hashes = self._hashes(checked) if size <= _INLINE_BYTES else await self.work(self._hashes, checked)
-        note(request, inputs=len(checked), chars=chars, hashes=hashes)
+        log = request.log
+        log["inputs"], log["chars"], log["hashes"] = len(checked), chars, hashes
         with _typed_errors(self.state.settings.limits.deadline_s):
             permit = engine.admit(len(checked))
             # Released here as well: this task may be cancelled before the request is queued.
@@ -147,7 +150,6 @@ class Turn(Visit):
                 permit.release()
                 raise
             answer = await self._wait(pending)
-        self.state.quotas.spend(self.grant.token_id, sum(r.token_count for r in answer.results))
         self._note(answer)
         return answer
 
@@ -184,49 +186,42 @@ class Turn(Visit):
         return [hasher(one if isinstance(one, str) else "\x1f".join(one)) for one in inputs]
 
     def _note(self, answer: Answer) -> None:
-        results = answer.results
-        note(
-            self.request,
-            tokens=[r.token_count for r in results],
-            truncated=sum([r.truncated for r in results]),
-            variant=str(answer.variant),
-            tokenization_ms=answer.tokenization_ms,
-            queue_ms=answer.queue_ms,
-            inference_ms=answer.inference_ms,
-        )
+        results, log, state = answer.results, self.request.log, self.state
+        tokens = [r.token_count for r in results]
+        log["tokens"], log["truncated"] = tokens, sum([r.truncated for r in results])
+        log["variant"] = str(answer.variant)
+        log["tokenization_ms"], log["queue_ms"] = answer.tokenization_ms, answer.queue_ms
+        log["inference_ms"] = answer.inference_ms
         if predictions := [r for r in results if isinstance(r, Prediction)]:
-            note(
-                self.request,
-                labels=[p.label for p in predictions],
-                confidences=[p.confidence for p in predictions],
-            )
-        self.state.metrics.answered(self.model.key, answer)
+            log["labels"] = [p.label for p in predictions]
+            log["confidences"] = [p.confidence for p in predictions]
+        whole = sum(tokens)
+        state.quotas.spend(self.grant.token_id, whole)
+        state.metrics.answered(self.model.key, answer, whole, log["truncated"])
 
 
 class visiting:
     """A place and a caller, for a protocol that names the model in the body. Raises ApiError 401, 403, 429,
     503. (Classes, not generators: every request passes here.)"""
 
+    __slots__ = ("_request",)
+
     def __init__(self, request: Request) -> None:
-        self._request, self._state = request, request.state
+        self._request = request
 
     async def __aenter__(self) -> Visit:
-        started, state = time.monotonic(), self._state
-        # Admission before any work: bodies and parses of a flood must not fill the memory.
-        limit = state.settings.limits.max_concurrent_requests
-        if state.places.taken >= limit:
-            raise ApiError(429, "busy", f"The server is working on {limit} requests.", retry_after_s=1)
-        state.places.change(1)
+        request, state = self._request, self._request.state
+        _take_place(state)
         try:
-            grant = await caller(self._request, state)
+            grant = known_caller(request, state) or await caller(request, state)
             state.quotas.begin(grant.token_id)
         except BaseException:
             state.places.change(-1)
             raise
-        return Visit(self._request, state, grant, started)
+        return Visit(request, state, grant)
 
     async def __aexit__(self, *details: object) -> None:
-        self._state.places.change(-1)
+        self._request.state.places.change(-1)
 
 
 class serving:
@@ -235,36 +230,53 @@ class serving:
     `name` may end in @channel or @commit_sha. Raises ApiError 401, 403, 404, 429, 503.
     """
 
+    __slots__ = ("_name", "_org", "_request", "_turn")
+
     def __init__(self, request: Request, org: str, name: str) -> None:
-        self._visiting, self._org, self._name = visiting(request), org, name
+        self._request, self._org, self._name = request, org, name
 
     async def __aenter__(self) -> Turn:
-        visit = await self._visiting.__aenter__()
+        request, state = self._request, self._request.state
+        _take_place(state)
         try:
-            self._turn = visit.take(self._org, self._name)
+            grant = known_caller(request, state) or await caller(request, state)
+            state.quotas.begin(grant.token_id)
+            self._turn = Visit(request, state, grant).take(self._org, self._name)
         except BaseException:
-            await self._visiting.__aexit__()
+            state.places.change(-1)
             raise
         return self._turn
 
     async def __aexit__(self, *details: object) -> None:
         self._turn.give_back()
-        await self._visiting.__aexit__()
+        self._request.state.places.change(-1)
+
+
+def _take_place(state: ServerState) -> None:
+    """Admission before any work: bodies and parses of a flood must not fill the memory. Raises ApiError 429."""
+    limit = state.settings.limits.max_concurrent_requests
+    if state.places.taken >= limit:
+        raise ApiError(429, "busy", f"The server is working on {limit} requests.", retry_after_s=1)
+    state.places.change(1)
+
+
+def known_caller(request: Request, state: ServerState) -> Grant | None:
+    """The caller's grant where it is remembered: without waiting. Raises ApiError 401, 403."""
+    grant = state.tokens.known(request.header(b"authorization"))
+    return None if grant is None else _admitted(request, grant)
 
 
 async def caller(request: Request, state: ServerState) -> Grant:
     """The caller's grant. Raises ApiError 401, 403 (no scope infer), 429, 503."""
-    authorization = request.header(b"authorization")
-    grant = state.tokens.known(authorization) or await state.tokens.grant(authorization, request.address)
-    note(request, team=grant.team, token_id=grant.token_id)
+    return _admitted(request, await state.tokens.grant(request.header(b"authorization"), request.address))
+
+
+def _admitted(request: Request, grant: Grant) -> Grant:
+    log = request.log
+    log["team"], log["token_id"] = grant.team, grant.token_id
     if "infer" not in grant.scopes:
         raise ApiError(403, "missing_scope", "Your token lacks the scope infer.", details={"scope": "infer"})
     return grant
-
-
-def note(request: Request, **fields: Any) -> None:
-    """Add fields to the request's one log line."""
-    request.log.update(fields)
 
 
 def input_error(exc: InferenceInputError) -> ApiError:

@@ -14,6 +14,7 @@ import uvicorn
 
 from inference.engine.errors import describe_error
 from inference.server.background import start_background, stop_background
+from inference.server.garbage import look_seldom
 from inference.server.loading import BackendLoader
 from inference.server.settings import ServerSettings
 from inference.server.state import build_state
@@ -122,6 +123,7 @@ def serve_with_workers(
             asyncio.get_running_loop().add_signal_handler(number, server._stop)
         await server.run()
 
+    look_seldom()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
         socket.create_server((host, port), family=family, backlog=_BACKLOG) as listener,

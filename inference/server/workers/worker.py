@@ -28,6 +28,7 @@ from inference.engine.errors import describe_error
 from inference.engine.remote import load_encoder
 from inference.server.app import Application
 from inference.server.control import ControlPlane
+from inference.server.garbage import look_seldom
 from inference.server.logs import TextHasher, configure_logging
 from inference.server.manifest import ModelKey
 from inference.server.running import uvicorn_config
@@ -284,6 +285,7 @@ def main() -> int:
     # The host is told to stop by the same signal, and says when.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    look_seldom()
     link_fd, gifts_fd, board_fd = map(int, sys.argv[1:])
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
         runner.run(run(link_fd, gifts_fd, board_fd))
