@@ -9,12 +9,15 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 
 from registry import store_cache, store_s3
 from registry.exceptions import IntegrityFailure
 from registry.store.folder import Stored, alone, mark_of, path_of, place, root, workplace
+from registry.store.reading import verified
+from registry.store.snapshots import local_paths
 
 
 def put(chunks: Iterable[bytes], *, size: int, sha256: str = "") -> Stored:
@@ -59,6 +62,41 @@ def put(chunks: Iterable[bytes], *, size: int, sha256: str = "") -> Stored:
     return Stored(digest, size, git.hexdigest(), mark, replaced)
 
 
+def renew(sha256: str, size: int) -> Stored | None:
+    """Makes what lies in the store as young as if it were put now; it is re-hashed, and no byte of it is written.
+
+    None when it has to be put: nothing of these bytes lies there, it was taken away or replaced while it was hashed, or
+    its time cannot be changed. Raises StoreUnreachable.
+    """
+    try:
+        with verified(sha256, size) as source:
+            if not settings.STORE_S3:
+                return _touched(source, sha256, size)
+            # Says first that it is used, then looks whether the object is there and right, as `put` does.
+            with local_paths([sha256]) as held:
+                store_s3.upload(held[sha256], sha256, size)
+            return Stored(sha256, size, "")
+    except store_s3.StoreUnreachable:
+        raise
+    except (IntegrityFailure, ValueError):  # not there, damaged, or not the name of a blob
+        return None
+
+
+def _touched(source: IO[bytes], sha256: str, size: int) -> Stored | None:
+    """Under the lock that garbage collection deletes under: it was deleted before, or it is young when its age is asked."""
+    path = path_of(sha256)
+    with alone(), contextlib.suppress(FileNotFoundError, PermissionError):
+        replaced = mark_of(path)
+        if replaced is None or not os.path.samestat(os.fstat(source.fileno()), path.lstat()):
+            return None
+        # Later than before by the clock's smallest step at least: `discard` tells by it who wrote last.
+        now = max(time.time_ns(), replaced[1] + 1)
+        os.utime(source.fileno(), ns=(now, now))
+        mark = mark_of(path)
+        return Stored(sha256, size, "", mark, replaced) if mark != replaced else None
+    return None
+
+
 def set_aside(sha256: str) -> None:
     """Moves what lies under a digest and does not have it to `<store>/damaged/`: no reader can meet it any more."""
     if settings.STORE_S3:
@@ -88,7 +126,7 @@ def discard(stored: Stored) -> bool:
 
 
 def blobs() -> Iterator[tuple[str, float]]:
-    """(digest, when it was last put) of everything stored."""
+    """(digest, when it was last put or renewed) of everything stored."""
     if settings.STORE_S3:
         yield from store_s3.blobs()
         return
@@ -98,7 +136,7 @@ def blobs() -> Iterator[tuple[str, float]]:
 
 
 def delete_older(sha256: str, before: float) -> bool:
-    """Deletes a blob that nobody put since `before` (seconds since 1970); for garbage collection only."""
+    """Deletes a blob that nobody put or renewed since `before` (seconds since 1970); for garbage collection only."""
     path = path_of(sha256)
     if settings.STORE_S3:
         if deleted := store_s3.delete_older(sha256, before):

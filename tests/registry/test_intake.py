@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -132,12 +134,16 @@ def fetched(hub: Hub, path: str) -> int:
 
 def test_large_file_of_another_revision_is_not_fetched_again(world: World, hub: Hub) -> None:
     intake(world)
+    place = store.path_of(hashlib.sha256(hub.files["model.safetensors"]).hexdigest())
+    os.utime(place, (1, 1))
+    inode = place.lstat().st_ino
     hub.commit(README__md=b"# Another card\n")
     assert intake(world).state == "succeeded"
     assert (fetched(hub, "model.safetensors"), fetched(hub, "README.md")) == (1, 2)
-    assert {f.blob_id for f in RevisionFile.objects.filter(path="model.safetensors")} == {
-        hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
-    }
+    assert {f.blob_id for f in RevisionFile.objects.filter(path="model.safetensors")} == {place.name}
+    assert (
+        place.lstat().st_ino == inode and time.time() - place.lstat().st_mtime < 60
+    )  # young, and not copied
 
 
 def test_killed_intake_goes_on_with_the_files_that_it_had(world: World, hub: Hub) -> None:
