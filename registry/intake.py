@@ -5,8 +5,8 @@ Runs in a worker. Nothing of the repository is executed or loaded; a child proce
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -168,17 +168,21 @@ def download(running: Running, found: HubRevision, kept: dict[str, store.Stored]
     for file in found.files:
         running.step("download", done, found.total_size)
 
-        def chunks(file: HubFile = file, before: int = done) -> Any:
-            received = before
+        def rest(start: int, file: HubFile = file, before: int = done) -> Iterator[bytes]:
+            received = before + start
             for chunk in hub.download(
-                found.model_id, found.commit_sha, file.path, size=file.size, wait=running.wait
+                found.model_id, found.commit_sha, file.path, size=file.size, start=start, wait=running.wait
             ):
                 received += len(chunk)
                 running.step("download", received, found.total_size)
                 yield chunk
 
         try:
-            stored = held_already(file) or store.put(chunks(), size=file.size)
+            stored = (
+                held_already(file) or store.put_rest(rest, size=file.size, sha256=file.lfs_sha256)
+                if file.lfs_sha256
+                else store.put(rest(0), size=file.size)
+            )
         except IntegrityFailure as error:
             raise IntegrityFailure(
                 f"{file.path}: {error.message} Nothing was kept.", code=error.code

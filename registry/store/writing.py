@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -15,9 +13,10 @@ from django.conf import settings
 
 from registry import store_cache, store_s3
 from registry.exceptions import IntegrityFailure
-from registry.store.folder import Stored, alone, mark_of, path_of, place, root, workplace
+from registry.store.folder import Stored, alone, mark_of, path_of, place, root
 from registry.store.reading import verified
 from registry.store.snapshots import local_paths
+from registry.store.unfinished import Taking, continued, fresh
 
 
 def put(chunks: Iterable[bytes], *, size: int, sha256: str = "") -> Stored:
@@ -26,40 +25,41 @@ def put(chunks: Iterable[bytes], *, size: int, sha256: str = "") -> Stored:
     Raises IntegrityFailure as soon as the stream is longer than declared, when it ends short, or when its digest is
     another; nothing is kept then.
     """
-    folder = workplace("tmp")
-    hashed, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    handle, name = tempfile.mkstemp(dir=folder)
-    temporary = Path(name)
-    try:
-        written = 0
-        with os.fdopen(handle, "wb") as file:
-            for chunk in chunks:
-                written += len(chunk)
-                if written > size:
-                    raise IntegrityFailure(
-                        f"The Hub declared {size} bytes and sent more.", code="longer_than_declared"
-                    )
-                hashed.update(chunk)
-                git.update(chunk)
-                file.write(chunk)
-            if written != size:
-                raise IntegrityFailure(
-                    f"The Hub declared {size} bytes and sent {written}.", code="shorter_than_declared"
-                )
-            digest = hashed.hexdigest()
-            if sha256 and digest != sha256:
-                raise IntegrityFailure("The bytes received are not the ones asked for.", code="wrong_bytes")
-            file.flush()
-            os.fsync(file.fileno())
-        if settings.STORE_S3:
-            store_s3.upload(temporary, digest, size)
-        mark, replaced = place(temporary, digest)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with fresh() as (file, temporary):
+        taking = Taking(file, size)
+        taking.write(chunks)
+        if sha256 and taking.sha256 != sha256:
+            raise IntegrityFailure("The bytes received are not the ones asked for.", code="wrong_bytes")
+        return _finished(taking, temporary)
+
+
+def put_rest(rest: Callable[[int], Iterable[bytes]], *, size: int, sha256: str) -> Stored:
+    """Stores a file that is declared to have this digest, and goes on with what a killed worker left of it.
+
+    `rest` streams from a byte on. The whole is hashed, what was left included; when it has another digest, all of it is
+    thrown away and fetched anew, once. Compare the digest of what was stored then. Raises IntegrityFailure as `put` does.
+    """
+    with continued(sha256) as (file, temporary):
+        taking = Taking(file, size)
+        start = taking.find()
+        taking.write(rest(start) if start < size else ())
+        if start and taking.sha256 != sha256:
+            taking.again()
+            taking.write(rest(0))
+        return _finished(taking, temporary)
+
+
+def _finished(taking: Taking, temporary: Path) -> Stored:
+    taking.file.flush()
+    os.fsync(taking.file.fileno())
+    digest, size = taking.sha256, taking.size
+    if settings.STORE_S3:
+        store_s3.upload(temporary, digest, size)
+    mark, replaced = place(temporary, digest)
     if settings.STORE_S3:
         store_cache.used(root(), digest)
         store_cache.shrink(root())
-    return Stored(digest, size, git.hexdigest(), mark, replaced)
+    return Stored(digest, size, taking.git_oid, mark, replaced)
 
 
 def renew(sha256: str, size: int) -> Stored | None:
