@@ -36,7 +36,9 @@ def verify(options: argparse.Namespace) -> Report:
             with ledgers.opened(options.database) as database:
                 told = _chains(report, database, seen)
                 report.findings += tables.compare(database, told)
-                report.checked.append(f"{len(tables.TABLES) + 1} tables against their events")
+                report.checked.append(
+                    f"{len(tables.TABLES) + len(tables.BESIDE)} tables against their events"
+                )
         else:
             _chains(report, Export(options.events), seen)
     except CannotCheck as problem:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -169,18 +168,21 @@ def download(running: Running, found: HubRevision, kept: dict[str, store.Stored]
     for file in found.files:
         running.step("download", done, found.total_size)
 
-        def chunks(file: HubFile = file, before: int = done) -> Any:
-            received = before
-            stream = held_already(file) or hub.download(
-                found.model_id, found.commit_sha, file.path, size=file.size, wait=running.wait
-            )
-            for chunk in stream:
+        def rest(start: int, file: HubFile = file, before: int = done) -> Iterator[bytes]:
+            received = before + start
+            for chunk in hub.download(
+                found.model_id, found.commit_sha, file.path, size=file.size, start=start, wait=running.wait
+            ):
                 received += len(chunk)
                 running.step("download", received, found.total_size)
                 yield chunk
 
         try:
-            stored = store.put(chunks(), size=file.size)
+            stored = (
+                held_already(file) or store.put_rest(rest, size=file.size, sha256=file.lfs_sha256)
+                if file.lfs_sha256
+                else store.put(rest(0), size=file.size)
+            )
         except IntegrityFailure as error:
             raise IntegrityFailure(
                 f"{file.path}: {error.message} Nothing was kept.", code=error.code
@@ -199,25 +201,13 @@ def download(running: Running, found: HubRevision, kept: dict[str, store.Stored]
     return held
 
 
-def held_already(file: HubFile) -> Iterator[bytes] | None:
-    """The bytes of a large file that lies in the store, re-hashed; None when it must be downloaded.
+def held_already(file: HubFile) -> store.Stored | None:
+    """A large file that lies in the store, re-hashed; None when it must be downloaded.
 
     Another revision has it, or a worker had fetched it and was killed: neither is a reason to fetch gigabytes again. It is
-    put anew all the same, so that it is young when garbage is collected.
+    renewed, so that it is young when garbage is collected.
     """
-    if not file.lfs_sha256:
-        return None
-    try:
-        source = store.verified(file.lfs_sha256, file.size)
-    except (IntegrityFailure, ValueError):  # not there, damaged, or not the name of a blob
-        return None
-
-    def read() -> Iterator[bytes]:
-        with source:
-            while chunk := source.read(store.CHUNK):
-                yield chunk
-
-    return read()
+    return store.renew(file.lfs_sha256, file.size) if file.lfs_sha256 else None
 
 
 def keep(kept: dict[str, store.Stored], stored: store.Stored) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from cli.chain import Told
 from cli.findings import Finding
 from cli.ledgers import Ledger
-from cli.tables import answers, registry, reviews
+from cli.tables import answers, mentions, registry, reviews
 from cli.tables.common import Table, problems
 
+# Beside the tables: those whose event tells of several rows.
+BESIDE = (answers.TABLE, mentions.TABLE)
 TABLES: tuple[Table, ...] = (*registry.TABLES, *reviews.TABLES)
 WANTED = tuple(sorted({*(kind for table in TABLES for kind in table.kinds), *answers.KINDS}))
 
@@ -22,4 +24,5 @@ def compare(ledger: Ledger, told: list[Told]) -> list[Finding]:
     found += registry.pointers(ledger)
     found += registry.manifests(ledger)
     found += answers.problems(ledger, told)
+    found += mentions.problems(ledger, told)
     return [Finding(rule, sentence, f"{ledger.name}:{table}", pk) for rule, table, pk, sentence in found]

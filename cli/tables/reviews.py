@@ -27,6 +27,7 @@ from cli.tables.common import (
 
 DECIDED = ("review.approved", "review.rejected")
 VOTED = ("review.voted", "review.legal_asked", *DECIDED)
+COMMENTED = ("review.commented", "review.thread_resolved", "review.thread_reopened")
 POLICY_STATE = {
     "policy.saved": "draft", "policy.dry_run": "dry_run", "policy.in_force": "in_force", "policy.retired": "retired",
 }  # fmt: skip
@@ -77,6 +78,12 @@ def _vote_row(event: Told) -> int | None:
     vote = event.data.get("vote") if event.verb in VOTED else None
     pk = vote.get("id") if isinstance(vote, dict) else None
     return pk if isinstance(pk, int) else None
+
+
+def _comment(history: list[Told]) -> Said:
+    event = history[0]
+    said = taken(event, thread="thread", item="key", kind="kind", round="in_round", text="text_sha256")
+    return {**said, "review": (event.object_id, event), "person": (event.actor, event)}
 
 
 def _verdict(history: list[Told]) -> Said:
@@ -159,6 +166,13 @@ TABLES: tuple[Table, ...] = (
          Column("reason", "reason", text_digest)),
         _vote_row, frozenset(VOTED), _vote,
         "Vote {pk} of user {person} on review {review}", "Vote {pk}, of event {seq},",
+    ),
+    Table(
+        "reviews_reviewcomment", ("reviewrequest",), "reviews_reviewcomment",
+        (Column("review", "request_id"), Column("thread", "thread_id"), Column("item", "key"), Column("kind", "kind"),
+         Column("text", "text", text_digest), Column("round", "round"), Column("person", "by_id")),
+        named("comment", *COMMENTED), frozenset(COMMENTED), _comment,
+        "Comment {pk} on review {review}", "Comment {comment}, of event {seq},",
     ),
     Table(
         "reviews_fileverdict", ("revision",), "reviews_fileverdict",

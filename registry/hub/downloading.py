@@ -34,9 +34,15 @@ def deadline_s(size: int) -> float:
 
 
 def download(
-    model_id: str, commit_sha: str, path: str, *, size: int, wait: Callable[[float], None] = time.sleep
+    model_id: str,
+    commit_sha: str,
+    path: str,
+    *,
+    size: int,
+    start: int = 0,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[bytes]:
-    """Streams one file of `size` bytes of a commit, plain HTTP.
+    """Streams one file of `size` bytes of a commit, from byte `start` on, plain HTTP.
 
     A broken connection goes on where it ended (Range); 429 and 503 are waited for as the Hub asks, at most
     HUB_RETRIES times without a new byte. The whole has `deadline_s(size)`. `wait` sleeps. The caller hashes what comes.
@@ -44,7 +50,7 @@ def download(
     """
     url = hf_hub_url(model_id, path, revision=commit_sha, endpoint=settings.HUB_ENDPOINT)
     ends = time.monotonic() + deadline_s(size)
-    received = failures = 0
+    received, failures = start, 0
     while True:
         before = received
         try:

@@ -151,8 +151,8 @@ def scrub(budget_s: float) -> dict[str, int]:
 def collect() -> dict[str, int]:
     """Deletes blobs that no revision uses and nobody put for ASSAY_STORE_GC_H hours. Waits while an intake is running.
 
-    The grace is longer than an intake lasts, and an intake that finds a blob there puts it again (which makes it young),
-    so what an intake counts on is never taken. docs/store.md has the interleavings.
+    The grace is longer than an intake lasts, and an intake that finds a blob there puts it again or renews it (which makes
+    it young), so what an intake counts on is never taken. docs/store.md has the interleavings.
     """
     counts = {"kept": 0, "deleted": 0}
     before = time.time() - settings.STORE_GC_H * 3600

@@ -10,7 +10,7 @@ last: whoever reads a blob gets a local file in both. `registry/store_cache.py` 
 from registry.store.folder import CHUNK, Stored, path_of, root
 from registry.store.reading import check, forget, open_blob, verified, verified_once
 from registry.store.snapshots import local_paths, safe_path, snapshot
-from registry.store.writing import blobs, delete_older, discard, put, set_aside
+from registry.store.writing import blobs, delete_older, discard, put, put_rest, renew, set_aside
 
 __all__ = [
     "CHUNK",
@@ -24,6 +24,8 @@ __all__ = [
     "open_blob",
     "path_of",
     "put",
+    "put_rest",
+    "renew",
     "root",
     "safe_path",
     "set_aside",

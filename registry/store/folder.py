@@ -24,7 +24,7 @@ Mark = tuple[int, int]  # inode, time of last write
 class Stored:
     sha256: str
     size: int
-    git_oid: str  # what git would call the same bytes as a blob
+    git_oid: str  # what git would call the same bytes as a blob; empty of what was only renewed
     # This writing of the file, and the one that it replaced: what `discard` needs to leave other people's alone.
     mark: Mark | None = field(default=None, compare=False)
     replaced: Mark | None = field(default=None, compare=False)

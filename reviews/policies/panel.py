@@ -33,15 +33,19 @@ class Line:
 
 
 def panel_lines(actor: Actor, revision: Revision, request: ReviewRequest | None) -> tuple[list[Line], str]:
-    """(lines, "7 of 10 met"): the panel's rules always, any other rule when it is violated or waived."""
+    """(lines, "7 of 10 met"): the panel's rules always, any other rule when it is violated or waived.
+
+    A dry run is shown and not counted: who reads that something is not met would look for it among what blocks.
+    """
     subject = Subject(revision, request, as_environment="production")
     judge = judge_for(revision.model.team_id, [subject], dry_run=True)
     may = _may_waive(actor, revision)
     found = [o for o in judge.outcomes(subject) if (o.rule.panel and not o.dry_run) or o.state != MET]
     found.sort(key=lambda o: not o.rule.panel or o.dry_run)
     lines = [_line(judge, outcome, subject, may=may) for outcome in found]
+    counted = [line for line, outcome in zip(lines, found, strict=True) if not outcome.dry_run]
     return lines, gettext(
-        "%(met)s of %(total)s met", met=sum(line.ok is True for line in lines), total=len(lines)
+        "%(met)s of %(total)s met", met=sum(line.ok is True for line in counted), total=len(counted)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from registry import audit
 from registry.actors import Actor
+from registry.canonical import sha256_text
 from registry.exceptions import Conflict, InvalidInput
 from registry.models import Membership
 from registry.words import gettext
@@ -76,9 +78,7 @@ def add_comment(
     if change and thread is None:
         permissions.check_decide(actor, request)
         kind = CommentKind.CHANGE
-    made = write_comment(actor, request, text, key=thread.key if thread else key, thread=thread, kind=kind)
-    _record(actor, request, made, verb="review.commented")
-    return made
+    return write_comment(actor, request, text, key=thread.key if thread else key, thread=thread, kind=kind)
 
 
 @transaction.atomic
@@ -122,7 +122,7 @@ def write_comment(
     thread: ReviewComment | None = None,
     kind: CommentKind = CommentKind.COMMENT,
 ) -> ReviewComment:
-    """The row and its mentions; within the caller's transaction, after the caller's checks."""
+    """The row, its mentions and its event; within the caller's transaction, after the caller's checks."""
     text = text.strip()
     if not text:
         raise InvalidInput(gettext("Write the comment first."), code="no_words", field="text")
@@ -145,8 +145,9 @@ def write_comment(
     names = set(_NAME.findall(text))
     names |= {name.rstrip(".") for name in names}  # “ask @linh.” ends a sentence, not a name
     named = Membership.objects.filter(team=request.team, user__username__in=names).exclude(user=actor.user)
-    people = set(named.values_list("user_id", flat=True))
-    Mention.objects.bulk_create(Mention(comment=made, user_id=person) for person in sorted(people))
+    people = sorted(set(named.values_list("user_id", flat=True)))
+    Mention.objects.bulk_create(Mention(comment=made, user_id=person) for person in people)
+    _record(actor, request, made, verb="review.commented", mentions=people)
     return made
 
 
@@ -157,8 +158,10 @@ def _thread(request: ReviewRequest, pk: int) -> ReviewComment:
     return found
 
 
-def _record(actor: Actor, request: ReviewRequest, made: ReviewComment, verb: str) -> None:
-    """The words themselves stay out of the log: they can name people."""
+def _record(
+    actor: Actor, request: ReviewRequest, made: ReviewComment, verb: str, mentions: Sequence[int] = ()
+) -> None:
+    """The words themselves stay out of the log: they can name people. Their digest shows when they were changed."""
     titles: dict[str, Any] = {item["key"]: item["title"] for item in request.checklist}
     audit.record(
         actor=actor,
@@ -168,4 +171,10 @@ def _record(actor: Actor, request: ReviewRequest, made: ReviewComment, verb: str
         sha=request.revision.commit_sha if request.revision else request.requested_revision,
         item=titles.get(made.key, "the whole").lower(),
         comment=made.pk,
+        thread=made.thread_id,
+        key=made.key,
+        kind=str(made.kind),
+        in_round=made.round,
+        text_sha256=sha256_text(made.text),
+        mentions=list(mentions),
     )

@@ -38,6 +38,8 @@ CREATE TABLE reviews_reviewrequest (id INTEGER PRIMARY KEY, status, environment,
  votes_needed, legal_asked, decision, decision_by_id, decision_reason, conditions, content_sha256, approval_id);
 CREATE TABLE reviews_vote (id INTEGER PRIMARY KEY, request_id, reviewer_id, decision, round, roles, content_sha256, reason);
 CREATE TABLE reviews_answer (id INTEGER PRIMARY KEY, request_id, key, verdict, value, text, version, by_id);
+CREATE TABLE reviews_reviewcomment (id INTEGER PRIMARY KEY, request_id, thread_id, key, kind, text, round, by_id);
+CREATE TABLE reviews_mention (id INTEGER PRIMARY KEY, comment_id, user_id);
 CREATE TABLE reviews_fileverdict (id INTEGER PRIMARY KEY, path, revision_id, sha256, verdict, reason, by_id, team_id);
 CREATE TABLE reviews_codewaiver (id INTEGER PRIMARY KEY, revision_id, reason, owner_id, by_id, expires_at, ended_at,
  ended_by_id);

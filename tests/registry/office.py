@@ -23,7 +23,8 @@ from reviews.code_audits.judging import end_waiver as end_code_waiver
 from reviews.models import ReviewRequest
 from reviews.services.answering import save_answers
 from reviews.services.checks import enter_review
-from reviews.services.deciding import decide
+from reviews.services.commenting import add_comment, settle_thread
+from reviews.services.deciding import decide, request_changes
 from reviews.services.policies import end_waiver, grant_waiver, save_policy
 from reviews.services.recording import save_record
 from tests.factories import World, an_answer, audit_code, make_evidence, make_review, make_revision, make_user
@@ -122,6 +123,7 @@ class Office:
         """With a wider record than was asked for, so that two people vote."""
         request = self.submit(self.recorded(make_revision(self.team, sha)))
         self.answer(request)
+        self.talk(request)
         wider = {
             "data_classes": ["public", "internal", "confidential"],
             "rollback_target": "People sort by hand.",
@@ -137,6 +139,19 @@ class Office:
         assert approval is not None
         return approval
 
+    def talk(self, request: ReviewRequest) -> None:
+        """A thread that is answered, settled and opened again, and people who are named in it."""
+        first = add_comment(
+            actor=self.people["reviewer"], request_pk=request.pk, text="Ask @submitter and @admin.", key="license",
+        )  # fmt: skip
+        add_comment(
+            actor=self.people["submitter"], request_pk=request.pk, text="It is @admin's.", thread_pk=first.pk
+        )
+        for resolved in (True, False):
+            settle_thread(
+                actor=self.people["reviewer"], request_pk=request.pk, thread_pk=first.pk, resolved=resolved
+            )
+
     def move(self, approval: Approval) -> None:
         move_channel(
             actor=self.people["release_manager"], model=approval.model, name="staging", approval=approval,
@@ -146,7 +161,10 @@ class Office:
     def _code(self) -> None:
         """One commit whose audit was waived for a while, and the next that was read; a rule that was waived, twice."""
         first = self.recorded(code_revision(self.world, "d" * 40, model_id="acme/coded"))
-        self.submit(first)
+        sent_back = self.submit(first)
+        request_changes(
+            actor=self.people["reviewer"], request_pk=sent_back.pk, changes={"license": "Name the licence, @submitter."},
+        )  # fmt: skip
         audit_code(self.world, first, "waived")
         end_code_waiver(actor=self.people["security_auditor"], revision=first, reason="The trial is over.")
         second = self.recorded(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -132,12 +134,15 @@ def fetched(hub: Hub, path: str) -> int:
 
 def test_large_file_of_another_revision_is_not_fetched_again(world: World, hub: Hub) -> None:
     intake(world)
+    place = store.path_of(hashlib.sha256(hub.files["model.safetensors"]).hexdigest())
+    os.utime(place, (1, 1))
+    inode = place.lstat().st_ino
     hub.commit(README__md=b"# Another card\n")
     assert intake(world).state == "succeeded"
     assert (fetched(hub, "model.safetensors"), fetched(hub, "README.md")) == (1, 2)
-    assert {f.blob_id for f in RevisionFile.objects.filter(path="model.safetensors")} == {
-        hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
-    }
+    assert {f.blob_id for f in RevisionFile.objects.filter(path="model.safetensors")} == {place.name}
+    found = place.lstat()
+    assert found.st_ino == inode and time.time() - found.st_mtime < 60  # young, and not copied
 
 
 def test_killed_intake_goes_on_with_the_files_that_it_had(world: World, hub: Hub) -> None:
@@ -146,6 +151,31 @@ def test_killed_intake_goes_on_with_the_files_that_it_had(world: World, hub: Hub
     store.put([weights], size=len(weights))
     assert intake(world).state == "succeeded"
     assert fetched(hub, "model.safetensors") == 0
+
+
+@pytest.mark.parametrize("true", [True, False], ids=["its beginning", "something else"])
+def test_killed_intake_goes_on_in_the_middle_of_a_large_file(
+    world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch, true: bool
+) -> None:
+    """From the Hub's own bytes, and once more from the first when what lay there was not the file's beginning."""
+    weights = hub.files["model.safetensors"]
+    left = weights[:50] if true else bytes(50)
+    digest = hashlib.sha256(weights).hexdigest()
+    folder = store.root() / "tmp"
+    folder.mkdir(parents=True)
+    (folder / f"{digest}.part").write_bytes(left)
+    real, came = upstream.download, []
+
+    def watched(model_id: str, commit_sha: str, path: str, **more: Any) -> Iterator[bytes]:
+        for chunk in real(model_id, commit_sha, path, **more):
+            if path == "model.safetensors":
+                came.append(chunk)
+            yield chunk
+
+    monkeypatch.setattr(upstream, "download", watched)
+    assert intake(world).state == "succeeded"
+    assert b"".join(came) == (weights[50:] if true else weights[50:] + weights)
+    assert store.path_of(digest).read_bytes() == weights and not list(folder.iterdir())
 
 
 def test_damaged_copy_in_the_store_is_fetched_again(world: World, hub: Hub) -> None:

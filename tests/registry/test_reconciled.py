@@ -17,12 +17,14 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from cli.main import main
+from cli.tables import BESIDE
 from cli.tables import TABLES as RECONCILED
 from cli.tables import answers as answers_of_reviews
+from cli.tables import mentions as mentions_in_comments
 from cli.tables.common import Table, day, is_set, when
 from registry import checkpoints
 from registry.models import ApiToken, AuditEvent
-from reviews.models import CodeWaiver, FileVerdict, ReviewRequest, Waiver
+from reviews.models import CodeWaiver, FileVerdict, ReviewComment, ReviewRequest, Waiver
 from tests.house.rules import without_rules
 from tests.registry.office import Office, address
 
@@ -128,6 +130,16 @@ TAMPERING: list[tuple[str, str]] = [
      "says."),
     ("UPDATE reviews_answer SET text = 'Somebody else said so.' WHERE request_id = {review} AND key = 'license'",
      "record-differs: The answer to license of review {review} is not what event {answered} (review.answered) says."),
+    ("UPDATE reviews_reviewcomment SET text = 'It is fine.' WHERE id = {comment}",
+     "record-differs: Comment {comment} on review {review}: its text is not what event {commented} (review.commented) says."),
+    ("UPDATE reviews_reviewcomment SET kind = 'comment' WHERE id = {asked}",
+     "record-differs: Comment {asked} on review {sent_back}: its kind “comment” is not what event {asked_event} "
+     "(review.commented) says."),
+    ("DELETE FROM reviews_mention WHERE comment_id = {comment} AND user_id = {submitter}",
+     "event-without-record: The mention of user {submitter} in comment {comment}, of event {commented}, is not there any "
+     "more."),
+    ("INSERT INTO reviews_mention (comment_id, user_id) VALUES ({comment}, {voter})",
+     "record-without-event: The mention of user {voter} in comment {comment} has no event in the log."),
     ("DELETE FROM registry_apitoken WHERE name = 'kept'",
      "event-without-record: Token 'kept' of event {kept_event} is not there any more."),
 ]  # fmt: skip
@@ -143,6 +155,8 @@ def facts(office: Office) -> dict[str, Any]:
     review = ReviewRequest.objects.get(approval=a)
     vote, verdict = review.votes.order_by("pk")[0], FileVerdict.objects.order_by("pk")[0]
     code_waiver, waiver = CodeWaiver.objects.order_by("pk")[0], Waiver.objects.order_by("pk")[0]
+    comment = review.comments.order_by("pk")[0]
+    asked = ReviewComment.objects.get(kind="change")
     channel = Channel.objects.get().pk
     roles = {m.role: m.pk for m in Membership.objects.all()}
     kept, gone = ApiToken.objects.get(name="kept"), ApiToken.objects.get(name="gone")
@@ -157,6 +171,8 @@ def facts(office: Office) -> dict[str, Any]:
         "coded": verdict.revision_id, "judged": event("code.judged", verdict.revision_id), "code_waiver": code_waiver.pk,
         "waived": code_waiver.revision_id, "code_waived": event("code.waived", code_waiver.revision_id), "waiver": waiver.pk,
         "waiver_ended": event("waiver.ended", waiver.pk),
+        "comment": comment.pk, "commented": event("review.commented", review.pk), "asked": asked.pk,
+        "sent_back": asked.request_id, "asked_event": event("review.commented", asked.request_id),
         "token": event("token.revoked", gone.pk), "kept_event": event("token.created", kept.pk),
     }  # fmt: skip
 
@@ -185,6 +201,8 @@ TABLES = (
     "reviews_waiver",
     "reviews_vote",
     "reviews_answer",
+    "reviews_reviewcomment",
+    "reviews_mention",
 )
 
 
@@ -227,11 +245,11 @@ def test_command_names_the_event_that_was_edited(
 
 # --- every column of every table, in both directions -------------------------------------------------------------------
 
-BESIDES = (
+NEEDED = (
     "registry_auditevent", "registry_accessevent", "registry_channel", "reviews_policy", "reviews_checklisttemplate",
     "registry_revisionfile", "registry_blob",
 )  # fmt: skip
-PHYSICAL = sorted({*(t.name for t in RECONCILED), *BESIDES, answers_of_reviews.TABLE})
+PHYSICAL = sorted({*(t.name for t in RECONCILED), *NEEDED, *BESIDE})
 # The row that is forged, where not every row has all that is compared.
 WHOLE = {
     "reviews_reviewrequest": "decision <> ''", "reviews_waiver": "ended_at IS NOT NULL",
@@ -394,6 +412,17 @@ def test_answers_and_lists_of_files_are_named_too(bare: Bare) -> None:
         assert bare.findings(change) == {("record-differs", "registry_revisionfile")}, change
 
 
+def test_mentions_are_named_too(bare: Bare) -> None:
+    mention = bare.one("SELECT MIN(id) FROM reviews_mention")
+    gone, there = {("event-without-record", "reviews_mention")}, {("record-without-event", "reviews_mention")}
+    assert bare.findings(f"DELETE FROM reviews_mention WHERE id = {mention}") == gone
+    added = "INSERT INTO reviews_mention SELECT 987654, comment_id, 777 FROM reviews_mention WHERE id = ?"
+    assert bare.findings(added, mention) == there
+    for column in ("comment_id", "user_id"):
+        forged = f"UPDATE reviews_mention SET {column} = 777 WHERE id = {mention}"
+        assert bare.findings(forged) == gone | there, column
+
+
 def test_what_nobody_touched_is_whole(bare: Bare) -> None:
     """Otherwise every finding above could be about something else."""
     assert bare.findings("UPDATE registry_blob SET size = size") == set()
@@ -403,7 +432,10 @@ def test_document_lists_every_table_and_column() -> None:
     text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+_\w+)` \| (.*) \|$", text, flags=re.MULTILINE))
     due = {table.name: ", ".join(column.name for column in table.columns) for table in RECONCILED}
-    assert rows == due | {answers_of_reviews.TABLE: "verdict, value, text, version, person, by their digest"}
+    assert rows == due | {
+        answers_of_reviews.TABLE: "verdict, value, text, version, person, by their digest",
+        mentions_in_comments.TABLE: "comment, person",
+    }
 
 
 def test_command_follows_scopes_that_an_upgrade_changed(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -71,6 +74,126 @@ def test_stream_that_breaks_leaves_nothing() -> None:
     with pytest.raises(ConnectionError):
         store.put(broken(), size=2 * len(DATA))
     assert left_over() == []
+
+
+# --- what a killed worker left -----------------------------------------------------------------------------------------
+
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+class Source:
+    """Where a file is fetched from, and from which byte on it was asked for."""
+
+    def __init__(self, data: bytes = DATA) -> None:
+        self.data, self.asked = data, list[int]()
+
+    def __call__(self, start: int) -> Iterator[bytes]:
+        self.asked.append(start)
+        yield self.data[start:-1]
+        yield self.data[-1:]
+
+    def put(self) -> store.Stored:
+        return store.put_rest(self, size=len(DATA), sha256=DIGEST)
+
+
+def left(data: bytes) -> None:
+    """What a worker had when it was killed."""
+    folder = store.root() / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{DIGEST}.part").write_bytes(data)
+
+
+def test_worker_that_is_killed_leaves_what_it_had() -> None:
+    large = os.urandom(1_000_000)
+    told: dict[str, Any] = {"size": len(large), "sha256": hashlib.sha256(large).hexdigest()}
+    asked = []
+
+    def fetch(start: int) -> Iterator[bytes]:
+        yield large[:600_000]
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def rest(start: int) -> Iterator[bytes]:
+        asked.append(start)
+        yield large[start:]
+
+    child = os.fork()
+    if child == 0:
+        store.put_rest(fetch, **told)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert store.put_rest(rest, **told).sha256 == told["sha256"]
+    assert 300_000 < asked[0] <= 600_000 and left_over() == [told["sha256"]]
+
+
+@pytest.mark.parametrize("had", [0, 3000, len(DATA)])
+def test_what_was_left_is_continued(had: int) -> None:
+    left(DATA[:had])
+    source = Source()
+    assert source.put() == put() and source.asked == ([had] if had < len(DATA) else [])
+    assert left_over() == [DIGEST] and store.path_of(DIGEST).read_bytes() == DATA
+    assert store.path_of(DIGEST).stat().st_mode & 0o777 == 0o444
+
+
+def test_what_was_left_wrong_is_thrown_away_and_fetched_anew() -> None:
+    left(b"?" + DATA[1:3000])
+    source = Source()
+    assert source.put().sha256 == DIGEST and source.asked == [3000, 0]
+    assert left_over() == [DIGEST] and store.path_of(DIGEST).read_bytes() == DATA
+
+
+def test_wrong_bytes_are_fetched_anew_once_and_only_once() -> None:
+    left(DATA[:3000])
+    source = Source(DATA[:-1] + b"?")
+    stored = source.put()
+    assert source.asked == [3000, 0] and stored.sha256 != DIGEST and left_over() == [stored.sha256]
+    again = Source(DATA[:-1] + b"?")  # nothing was left: the second time would not be another
+    assert again.put() == stored and again.asked == [0]
+
+
+def test_what_was_left_longer_than_the_file_is_thrown_away() -> None:
+    left(DATA + b"?")
+    source = Source()
+    assert source.put().sha256 == DIGEST and source.asked == [0]
+
+
+def test_two_that_fetch_the_same_file_at_once_do_not_meet() -> None:
+    left(DATA[:3000])
+    second = Source()
+
+    def slow(start: int) -> Iterator[bytes]:
+        yield DATA[start:5000]
+        second.put()
+        yield DATA[5000:]
+
+    assert store.put_rest(slow, size=len(DATA), sha256=DIGEST).sha256 == DIGEST
+    assert second.asked == [0] and left_over() == [DIGEST] and store.path_of(DIGEST).read_bytes() == DATA
+
+
+def test_worker_that_is_not_killed_leaves_nothing() -> None:
+    left(DATA[:3000])
+
+    def broken(start: int) -> Iterator[bytes]:
+        yield DATA[start : start + 1000]
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        store.put_rest(broken, size=len(DATA), sha256=DIGEST)
+    assert left_over() == []
+
+
+def test_link_in_the_place_of_what_was_left_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    folder = store.root() / "tmp"
+    folder.mkdir(parents=True)
+    (folder / f"{DIGEST}.part").symlink_to(tmp_path / "mine")
+    source = Source()
+    assert source.put().sha256 == DIGEST and source.asked == [0]
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_declared_digest_that_is_none_names_no_file() -> None:
+    stored = store.put_rest(Source(), size=len(DATA), sha256="../../outside")
+    assert stored.sha256 == DIGEST and left_over() == [DIGEST]
 
 
 def test_changed_bytes_are_never_opened() -> None:

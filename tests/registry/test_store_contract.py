@@ -16,6 +16,7 @@ import pytest
 
 from registry import provenance, store, store_cache, store_s3
 from registry.exceptions import IntegrityFailure, InvalidInput
+from registry.intake import keep
 from registry.models import AuditEvent, Blob, Revision
 from registry.services import integrity
 from tests.factories import SHA_A, World, make_revision
@@ -206,6 +207,80 @@ def test_garbage_that_was_put_again_since_is_kept(kept: Kept) -> None:
     assert store.delete_older(DIGEST, listed + 60)
 
 
+def never(*_: Any, **__: Any) -> Any:
+    raise AssertionError("this must not be called")
+
+
+def test_renewed_file_is_young_without_a_byte_being_written(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put()
+    before, path = time.time() + 1, store.path_of(DIGEST)
+    inode = path.lstat().st_ino
+    monkeypatch.setattr("registry.store.writing.place", never)
+    for name in ("_send", "read"):
+        monkeypatch.setattr(store_s3, name, never)
+    if kept.kind == "folder":
+        os.utime(path, (1, 1))
+    time.sleep(2.2)  # a bucket's times are whole seconds
+    assert store.renew(DIGEST, len(DATA)) == store.Stored(DIGEST, len(DATA), "")
+    assert not store.delete_older(DIGEST, before) and kept.raw() == DATA
+    assert path.lstat().st_ino == inode and path.stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_not_whole_is_not_renewed(kept: Kept, damage: str) -> None:
+    put()
+    kept.change(DAMAGE[damage])
+    assert store.renew(DIGEST, len(DATA)) is None and store.renew("no digest", 1) is None
+
+
+def test_damaged_object_behind_a_good_copy_is_mended_by_renewing(kept: Kept) -> None:
+    """In a folder there is no copy: it has to be put."""
+    put()
+    good = store.path_of(DIGEST).read_bytes()
+    kept.change(b"?" + DATA[1:])
+    if kept.kind == "s3":
+        store.path_of(DIGEST).write_bytes(good)
+    assert (store.renew(DIGEST, len(DATA)) is None) is (kept.kind == "folder")
+    assert kept.kind == "folder" or kept.raw() == DATA
+
+
+@pytest.mark.parametrize("happens", ["deleted", "put anew"])
+def test_file_that_goes_while_it_is_hashed_is_not_renewed(
+    monkeypatch: pytest.MonkeyPatch, happens: str
+) -> None:
+    """Garbage collection was faster: the intake must not count on a file that has no name any more."""
+    put()
+    real = store.verified
+
+    def meanwhile(sha256: str, size: int) -> Any:
+        file = real(sha256, size)
+        assert store.delete_older(DIGEST, time.time() + 60)
+        if happens == "put anew":
+            put()
+        return file
+
+    monkeypatch.setattr("registry.store.writing.verified", meanwhile)
+    assert store.renew(DIGEST, len(DATA)) is None
+
+
+def test_failing_intake_leaves_what_another_renewed() -> None:
+    first = put()
+    renewed = store.renew(DIGEST, len(DATA))
+    assert renewed and not store.discard(first) and not store.discard(renewed)
+    store.verified(DIGEST, len(DATA)).close()
+
+
+def test_failing_intake_takes_its_own_away_although_the_repository_holds_it_twice() -> None:
+    kept: dict[str, store.Stored] = {}
+    keep(kept, put())
+    renewed = store.renew(DIGEST, len(DATA))
+    assert renewed
+    keep(kept, renewed)
+    assert store.discard(kept[DIGEST]) and not store.path_of(DIGEST).exists()
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("order", ["the failing one began first", "the other one began first"])
 def test_failing_intake_leaves_what_a_real_one_records(
@@ -315,6 +390,8 @@ def test_bucket_that_is_down_is_said_within_seconds_without_its_keys(
         assert failure.value.status == 503 and failure.value.code == "store_unreachable"
         assert not integrity.damaged(DIGEST, failure.value)
         assert KEYS["secret_key"] not in failure.value.message
+        with pytest.raises(store_s3.StoreUnreachable):  # what could not be kept is not downloaded
+            store.renew(DIGEST, len(DATA))
     with pytest.raises(store_s3.StoreUnreachable):
         put(b"more")
     assert time.monotonic() - started < 15

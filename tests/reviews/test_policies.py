@@ -291,6 +291,23 @@ def test_dry_run_is_seen_and_blocks_nothing(world: World) -> None:
     assert [o.state for o in found if o.dry_run] == [VIOLATED]
 
 
+@pytest.mark.parametrize("waived", [False, True])
+def test_panel_shows_a_dry_run_and_does_not_count_it(world: World, waived: bool) -> None:
+    version = save_policy(actor=world.admin, source=one_rule("false"), state="dry_run")
+    review = ready(world)
+    assert review.revision
+    if waived:
+        grant_waiver(
+            actor=world.reviewer, revision=review.revision, rule="our-rules/only", reason="Known.", days=7
+        )
+    lines, words = panel_lines(world.viewer, review.revision, review)
+    assert words == "10 of 10 met" and [line.title for line in lines][10:] == ["The only rule"]
+    assert lines[10].note == "Dry run of our-rules version 1: it blocks nothing yet."
+    move_policy(actor=world.admin, version_pk=version.pk, state=PolicyState.IN_FORCE)
+    lines, words = panel_lines(world.viewer, review.revision, review)
+    assert words == ("11 of 11 met" if waived else "10 of 11 met") and not lines[10].note
+
+
 def test_own_version_takes_the_place_of_the_shipped_one_for_its_team_only(world: World) -> None:
     save_policy(actor=world.admin, source=one_rule("true", key="production-minimum"), state="in_force")
     mine = gate.policies_in_force(world.team.pk)
