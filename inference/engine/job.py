@@ -62,16 +62,26 @@ class Job:
     def finish(self) -> None:
         """All rows are there."""
         if self._ended.acquire(blocking=False):
-            self.on_done(self)
+            self._tell()
 
     def fail(self, exc: Exception) -> None:
         """Nothing when it has ended: answered already, or the caller gave up and nobody is waiting."""
         if self._ended.acquire(blocking=False):
             self.error = exc
             self.permit.release()
-            self.on_done(self)
+            self._tell()
 
     def drop(self) -> None:
         """Nobody waits any more. Its place in the queue is free at once, not when a thread finds it."""
         if self._ended.acquire(blocking=False):
             self.permit.release()
+            self.on_done = _nobody
+
+    def _tell(self) -> None:
+        # Whoever is told holds the job, too: let go, or only the search for garbage would find the two.
+        told, self.on_done = self.on_done, _nobody
+        told(self)
+
+
+def _nobody(job: Job) -> None:
+    pass

@@ -13,6 +13,7 @@ from typing import Any
 from inference.engine.errors import describe_error
 from inference.server.background import start_background, stop_background
 from inference.server.body import ClientGone
+from inference.server.connections import ANSWER
 from inference.server.errors import ApiError
 from inference.server.hosts import Hosts
 from inference.server.http import Receive, Request, Response, Route, Routes, Scope, Send, json_response
@@ -87,8 +88,10 @@ class Application:
             response = await self._answer(request)
             status = response.status
             response.headers.append((b"x-request-id", request.id.encode()))
-            await send({"type": "http.response.start", "status": status, "headers": response.headers})
-            await send({"type": "http.response.body", "body": response.body})
+            whole = scope.pop(ANSWER, None)
+            if whole is None or not whole(status, response.headers, response.body):
+                await send({"type": "http.response.start", "status": status, "headers": response.headers})
+                await send({"type": "http.response.body", "body": response.body})
         finally:
             _write(request, status, (time.monotonic() - request.started) * 1000)
 

@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from inference.server.app import Application, create_app
+from inference.server.connections import Connection
 from inference.server.garbage import look_seldom
 from inference.server.loading import BackendLoader
 from inference.server.settings import ServerSettings
@@ -57,6 +58,7 @@ class DrainingServer(uvicorn.Server):
 def uvicorn_config(application: Application, settings: ServerSettings, **where: Any) -> uvicorn.Config:
     return uvicorn.Config(
         application,
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,

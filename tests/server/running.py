@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from inference.engine.dummy import load_dummy
 from inference.server.app import create_app
+from inference.server.connections import Connection
 from inference.server.loading import BackendLoader
 from inference.server.settings import Limits, ServerSettings
 from inference.server.workers.host import Host
@@ -30,6 +31,7 @@ def running(app: ASGIApp, *, lifespan: Literal["on", "off"] = "off") -> Iterator
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
+        http=Connection,
         log_config=None,
         access_log=False,
         lifespan=lifespan,
