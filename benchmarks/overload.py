@@ -7,7 +7,7 @@ over at most so many connections (a request that finds none free is counted as n
 answers come as they did before. Stops by itself. Prints one JSON object: answered over peak, the slowest hundredth of answers
 and of refusals, seconds to recovery, canary and memory before and after; `met` says which aims hold: goodput >= 90 % of the
 peak, refused within 100 ms, answered within the deadline, recovered within 5 s, canary the same. The client runs on the same
-cores and takes its share of them.
+cores and takes its share of them (`client_cores`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
+
+import uvloop
 
 from benchmarks import ours
-from benchmarks.gpu_http import Connection, message
+from benchmarks.gpu_http import message
 from benchmarks.models import build, texts
 from benchmarks.processes import Server, free_port, start
 
@@ -34,6 +37,7 @@ CALLERS = 32
 DEADLINE_S = 10.0
 # uvicorn closes a connection that was idle for five seconds; one that is about to be closed is not used.
 KEPT_S = 4.0
+TICK_S = 0.005
 CANARY = ["The delivery was late and support was terrible.", "Giao hàng nhanh.", "word " * 60]
 
 
@@ -54,52 +58,108 @@ class Load:
         return {str(status): found.count(status) for status in sorted(set(found))}
 
 
+class Line(asyncio.Protocol):
+    """One kept connection. It reads a status and a length and no more: what the client computes, the server lacks."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport
+        self._rest, self._end = b"", 0
+        self._then: Callable[[int], None] | None = None
+        self.used_at = time.monotonic()
+        self.open = True
+
+    def post(self, body: bytes, then: Callable[[int], None]) -> None:
+        """`then` gets the status once the whole answer is there; 0 when the connection ended before."""
+        self._then, self._rest, self._end = then, b"", 0
+        self._transport.write(body)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._rest += data
+        if not self._end and (head := self._rest.find(b"\r\n\r\n")) >= 0:
+            at = self._rest.find(b"content-length: ") + 16
+            self._end = head + 4 + int(self._rest[at : self._rest.index(b"\r", at)])
+        if self._end and len(self._rest) >= self._end:
+            self._tell(int(self._rest[9:12]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        self._tell(0)
+
+    def _tell(self, status: int) -> None:
+        self.used_at = time.monotonic()
+        then, self._then = self._then, None
+        if then is not None:
+            then(status)
+
+
 class Client:
     """At most so many kept connections to one server."""
 
     def __init__(self, port: int, most: int) -> None:
         self._port, self._most = port, most
-        self._made, self._free = 0, list[tuple[Connection, float]]()
+        self._lines, self._free = 0, list[Line]()
 
-    async def take(self) -> Connection | None:
-        """A free connection; None when all are waiting for an answer."""
+    async def connect(self) -> None:
+        """Open all connections now: opening one is not what is measured."""
+        while self._lines < self._most:
+            await self._open()
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, line = await loop.create_connection(Line, "127.0.0.1", self._port)
+        self._lines += 1
+        self._free.append(line)
+
+    def post(self, body: bytes, load: Load, then: Callable[[int], None] | None = None) -> bool:
+        """Whether it was sent; `then` gets the status (0: nothing came back)."""
         while self._free:
-            connection, used_at = self._free.pop()
-            if time.monotonic() - used_at < KEPT_S:
-                return connection
-            connection.close()
-            self._made -= 1
-        if self._made == self._most:
-            return None
-        self._made += 1
-        connection = Connection(self._port)
-        try:
-            await connection.open()
-        except OSError:
-            self._made -= 1
-            raise
-        return connection
+            line = self._free.pop()
+            if line.open and time.monotonic() - line.used_at < KEPT_S:
+                break
+            self._drop(line)
+        else:
+            load.not_sent += 1
+            return False
+        began = time.monotonic()
+
+        def answered(status: int) -> None:
+            if status:
+                load.answers.append((status, time.monotonic() - began))
+                self._free.append(line)
+            else:
+                load.broken += 1
+                self._drop(line)
+            if then is not None:
+                then(status)
+
+        line.post(body, answered)
+        return True
 
     async def send(self, body: bytes, load: Load) -> int:
-        """The status; 0 when nothing was sent or nothing came back."""
-        try:
-            connection = await self.take()
-            if connection is None:
-                load.not_sent += 1
-                return 0
-        except OSError:
-            load.broken += 1
-            return 0
-        began = time.monotonic()
-        try:
-            status = await connection.post(body)
-        except (OSError, asyncio.IncompleteReadError):
-            self._made -= 1
-            load.broken += 1
-            return 0
-        load.answers.append((status, time.monotonic() - began))
-        self._free.append((connection, time.monotonic()))
-        return status
+        """Post and wait: the status; 0 when nothing came back."""
+        if not self._free:
+            await self._open()
+        came: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        while not self.post(body, load, came.set_result):
+            load.not_sent -= 1
+            await self._open()
+        return await came
+
+    def _drop(self, line: Line) -> None:
+        self._lines -= 1
+        if line.open:
+            line.close()
+        task = asyncio.ensure_future(self.connect())
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    _opening: ClassVar[set[asyncio.Future[None]]] = set()
 
 
 async def closed(client: Client, bodies: list[bytes], callers: int, seconds: float) -> Load:
@@ -118,20 +178,21 @@ async def closed(client: Client, bodies: list[bytes], callers: int, seconds: flo
 
 
 async def by_the_clock(client: Client, bodies: list[bytes], rate: float, seconds: float) -> Load:
-    """Requests at a rate, whatever comes back."""
+    """Requests at a rate, whatever comes back: every 5 ms those that are due."""
     load, began = Load(), time.monotonic()
-    tasks: set[asyncio.Task[int]] = set()
-    for number in range(int(rate * seconds)):
-        due = began + number / rate
-        if (wait := due - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
-        elif time.monotonic() > began + seconds:
+    number, whole = 0, int(rate * seconds)
+    while number < whole:
+        await asyncio.sleep(TICK_S)
+        now = time.monotonic() - began
+        if now > seconds + 1:
             break  # The client cannot keep up; what it offered is what it sent.
-        load.late_s.append(time.monotonic() - due)
-        task = asyncio.create_task(client.send(bodies[number % len(bodies)], load))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
+        while number < whole and number / rate <= now:
+            load.late_s.append(now - number / rate)
+            client.post(bodies[number % len(bodies)], load)
+            number += 1
+    until = time.monotonic() + DEADLINE_S + 5
+    while len(load.answers) + load.not_sent + load.broken < number and time.monotonic() < until:
+        await asyncio.sleep(0.01)
     return load
 
 
@@ -155,14 +216,16 @@ async def recovery(client: Client, bodies: list[bytes], normal_s: float, patienc
 async def run(port: int, server: Server, options: argparse.Namespace) -> dict[str, Any]:
     bodies = [message({"inputs": text}) for text in texts()]
     client = Client(port, options.connections)
+    await client.connect()
     await closed(client, bodies, CALLERS, 3)  # warm
     alone = await closed(client, bodies, 1, 4)
     peak = await closed(client, bodies, CALLERS, max(5.0, options.seconds / 4))
     peak_s = len(peak.of(200)) / max(5.0, options.seconds / 4)
     before, memory = canary(server.url), server.memory_mb()
-    began = time.monotonic()
+    began, own_s, speaks_s = time.monotonic(), time.process_time(), speaking_s(server)
     over = await by_the_clock(client, bodies, peak_s * options.factor, options.seconds)
-    spent = time.monotonic() - began
+    spent, own_s = time.monotonic() - began, time.process_time() - own_s
+    speaks_s = speaking_s(server) - speaks_s
     normal_s = 2 * at(alone.of(200), 0.95)
     back = await recovery(client, bodies, normal_s, 30)
     after = canary(server.url)
@@ -172,7 +235,7 @@ async def run(port: int, server: Server, options: argparse.Namespace) -> dict[st
     result = {
         "peak_texts_s": round(peak_s, 1), "offered_s": round(len(over.answers) / spent, 1),
         "asked_s": round(peak_s * options.factor, 1), "not_sent": over.not_sent, "broken": over.broken,
-        "client_late_p99_ms": ms(sorted(over.late_s), 0.99),
+        "client_cores": round(own_s / spent, 3), "server_cores_beside_computing": round(speaks_s / spent, 3), "client_late_p99_ms": ms(sorted(over.late_s), 0.99),
         "statuses": over.statuses(), "goodput_of_peak": round(goodput, 3),
         "answered_p50_ms": ms(answered, 0.5), "answered_p99_ms": ms(answered, 0.99),
         "refused_p50_ms": ms(refused, 0.5), "refused_p99_ms": ms(refused, 0.99),
@@ -188,6 +251,15 @@ async def run(port: int, server: Server, options: argparse.Namespace) -> dict[st
         "canary the same": difference(before, after) <= 1e-5,
     }
     return result
+
+
+def speaking_s(server: Server) -> float:
+    """Processor time of the server's processes that do not compute."""
+    whole = 0.0
+    for process in server.family():
+        if "inference.engine.process_child" not in process.cmdline():
+            whole += sum(process.cpu_times()[:2])
+    return whole
 
 
 def canary(url: str) -> list[float]:
@@ -251,7 +323,7 @@ def main() -> None:
             patience_s=180,
         )
         stack.callback(server.stop)
-        result = asyncio.run(run(port, server, options))
+        result = uvloop.run(run(port, server, options))
     facts = {
         name: getattr(options, name) for name in ("model", "seconds", "factor", "connections", "web_workers")
     }

@@ -38,10 +38,10 @@ class Admission:
         """How many may wait just now."""
         return self._cells[self._room]
 
-    def check_room(self) -> None:
-        """Raise EngineBusy when not one input more may wait: before any work for it."""
-        if is_full(self.waiting, self.room, self.limit, 1):
-            raise EngineBusy("The queue is full.")
+    @property
+    def has_room(self) -> bool:
+        """Whether one input more may wait."""
+        return not is_full(self.waiting, self.room, self.limit, 1)
 
     def publish(self, cells: memoryview[int], waiting: int, room: int) -> None:
         """Keep both numbers in those cells from now on (memory that other processes read)."""

@@ -95,9 +95,10 @@ class Engine:
         """
         self._worker.start(self._prepare)
 
-    def check_room(self) -> None:
-        """Raise EngineBusy when not one input more may wait: before the request is read."""
-        self._admission.check_room()
+    @property
+    def has_room(self) -> bool:
+        """Whether one input more may wait: asked before a request is read."""
+        return self._admission.has_room
 
     def admit(self, inputs: int) -> Permit:
         """Places in the queue for so many inputs. Raises EngineBusy. Every permit must reach `submit` or

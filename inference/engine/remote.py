@@ -116,9 +116,10 @@ class RemoteEngine:
     def waiting_inputs(self) -> int:
         return self._queue()[0]
 
-    def check_room(self) -> None:
+    @property
+    def has_room(self) -> bool:
         """As the engine's; without asking it."""
-        self.admit(1)
+        return not is_full(*self._queue(), self._limit, 1)
 
     def admit(self, inputs: int) -> _Seat:
         """Raises EngineBusy when the queue is full now: before any work for the request, and without asking."""

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 from inference.engine.errors import describe_error
@@ -16,14 +17,25 @@ from inference.server.body import ClientGone
 from inference.server.connections import ANSWER
 from inference.server.errors import ApiError
 from inference.server.hosts import Hosts
-from inference.server.http import Receive, Request, Response, Route, Routes, Scope, Send, json_response
+from inference.server.http import (
+    Message,
+    Receive,
+    Request,
+    Response,
+    Route,
+    Routes,
+    Scope,
+    Send,
+    json_response,
+)
 from inference.server.loading import BackendLoader
 from inference.server.logs import log_request
 from inference.server.openapi import document
 from inference.server.predict import predict
 from inference.server.probes import healthz, limits, metrics, readyz
 from inference.server.protocols import hub, kserve, openai, tei
-from inference.server.protocols.errors import protocol_of, shape
+from inference.server.protocols.errors import protocol_of, shape_of
+from inference.server.serving import busy
 from inference.server.settings import ServerSettings
 from inference.server.state import ServerState, build_state
 
@@ -37,7 +49,7 @@ ROUTES = Routes(
         Route("/limits", limits),
         Route("/metrics", metrics),
         Route("/openapi.json", document),
-        Route("/v1/predict/{org}/{name}", predict, "POST"),
+        Route("/v1/predict/{org}/{name}", predict, "POST", computes=True),
         *openai.ROUTES,
         *hub.ROUTES,
         *tei.ROUTES,
@@ -95,6 +107,22 @@ class Application:
         finally:
             _write(request, status, (time.monotonic() - request.started) * 1000)
 
+    def refuse_at_once(self, scope: Scope, answer: Callable[..., bool]) -> bool:
+        """Answer 429 here and now, without a task and before anything is known of the caller, when no model has room for
+        what is asked. A flood costs what its refusals cost, and that is taken from the models."""
+        state = self.state
+        if state is None or scope["method"] != "POST" or not state.slots.full:
+            return False
+        routes, _ = ROUTES.find(scope["path"])
+        if "POST" not in routes or not routes["POST"].computes:
+            return False
+        request = Request(scope, _no_body, state)
+        request.id, request.route, request.log["code"] = _request_id(request), routes["POST"].path, "busy"
+        response = _refusal(protocol_of(request.path))
+        answer(response.status, [*response.headers, (b"x-request-id", request.id.encode())], response.body)
+        _write(request, response.status, 0.0)
+        return True
+
     async def _answer(self, request: Request) -> Response:
         try:
             if not self._hosts.knows(request.headers.get(b"host", b"")):
@@ -133,6 +161,16 @@ class Application:
             await send({"type": "lifespan.shutdown.failed" if began else "lifespan.startup.failed"})
             return
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _no_body() -> Message:
+    return {"type": "http.disconnect"}
+
+
+@lru_cache
+def _refusal(protocol: str) -> Response:
+    exc = busy()
+    return json_response(shape_of(protocol, exc), status=exc.status, headers=exc.headers)
 
 
 def _write(request: Request, status: int, spent_ms: float) -> None:
@@ -179,4 +217,4 @@ def _no_route(others: dict[str, Route]) -> ApiError:
 
 
 def _error(request: Request, exc: ApiError) -> Response:
-    return json_response(shape(request.path, exc), status=exc.status, headers=exc.headers)
+    return json_response(shape_of(protocol_of(request.path), exc), status=exc.status, headers=exc.headers)

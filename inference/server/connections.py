@@ -6,6 +6,7 @@ Ours are whole from the start and of headers that we made: where the server offe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -46,5 +47,8 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # The cycle was made by uvicorn a moment ago; all that differs is how it answers.
         cycle.__class__ = _Cycle
+        refuse: Callable[..., bool] | None = getattr(self.config.app, "refuse_at_once", None)
+        if refuse is not None and refuse(cycle.scope, cycle.answer):  # type: ignore[attr-defined]
+            return
         cycle.scope[ANSWER] = cycle.answer  # type: ignore[attr-defined, literal-required]
         super()._start_asgi_task(cycle, app)

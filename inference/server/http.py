@@ -85,11 +85,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Route:
-    """`path` as it is written down: `{name}` stands for one segment, never an empty one. Whoever may GET may HEAD."""
+    """`path` as it is written down: `{name}` stands for one segment, never an empty one. Whoever may GET may HEAD.
+    `computes`: its answer needs a forward pass, so that there is none while no model has room."""
 
     path: str
     handler: Handler
     method: str = "GET"
+    computes: bool = False
 
 
 class _Node:

@@ -116,8 +116,8 @@ class Turn(Visit):
 
     async def read_bytes(self, *kinds: bytes) -> bytes:
         """As a visit's; ApiError 429 before a byte of a request that would find no place in the queue."""
-        with _typed_errors(self.state.settings.limits.deadline_s):
-            self.model.engine.check_room()
+        if not self.model.engine.has_room:
+            raise busy()
         return await super().read_bytes(*kinds)
 
     def give_back(self) -> None:
@@ -279,6 +279,10 @@ def _admitted(request: Request, grant: Grant) -> Grant:
     return grant
 
 
+def busy(retry_after_s: int = 1) -> ApiError:
+    return ApiError(429, "busy", "The model has more requests than it can take.", retry_after_s=retry_after_s)
+
+
 def input_error(exc: InferenceInputError) -> ApiError:
     return ApiError(422, exc.code, str(exc), details=dict(exc.details))
 
@@ -296,8 +300,7 @@ class _typed_errors:
         if isinstance(exc, InferenceInputError):
             raise input_error(exc) from None
         if isinstance(exc, EngineBusy):
-            message = "The model has more requests than it can take."
-            raise ApiError(429, "busy", message, retry_after_s=exc.retry_after_s) from None
+            raise busy(exc.retry_after_s) from None
         if isinstance(exc, EngineDeadline | TooLate):
             details = {"deadline_s": self._deadline_s}
             message = "The answer was not ready in time."

@@ -71,6 +71,12 @@ class Slots:
     def team_slots(self, team: str) -> list[Slot]:
         return [slot for key, slot in sorted(self._slots.items()) if key.team == team]
 
+    @property
+    def full(self) -> bool:
+        """Whether there are models and none of them can take one input more."""
+        models = [slot.current for slot in self._slots.values() if slot.current is not None]
+        return bool(models) and not any(model.engine.has_room for model in models)
+
     def take(self, team: str, model_id: str, selector: str) -> tuple[Slot, LoadedModel]:
         """The slot's model, kept in memory until `give_back`, also when it is replaced meanwhile.
 

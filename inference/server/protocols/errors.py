@@ -27,9 +27,9 @@ def protocol_of(path: str) -> str:
     return "control"
 
 
-def shape(path: str, exc: ApiError) -> dict[str, Any]:
+def shape_of(protocol: str, exc: ApiError) -> dict[str, Any]:
     """The body of an error answer."""
-    match protocol_of(path):
+    match protocol:
         case "hf":
             return {"error": exc.message, "error_type": exc.code, "details": exc.details}
         case "tei":

@@ -103,4 +103,4 @@ async def _embed(turn: Turn, inputs: Any, words: dict[str, Any]) -> Response:
 
 _TASKS = {"classify": _classify, "tag": _tag, "embed": _embed}
 
-ROUTES = [Route("/hf/{org}/{name}", infer, "POST")]
+ROUTES = [Route("/hf/{org}/{name}", infer, "POST", computes=True)]

@@ -257,7 +257,7 @@ ROUTES = [
     Route("/v2/health/ready", ready),
     Route("/v2/repository/index", repository, "POST"),
     *(
-        Route(f"{_MODEL}{version}{end}", view, method)
+        Route(f"{_MODEL}{version}{end}", view, method, computes=view is infer)
         for version in ("", "/versions/{version}")
         for end, view, method in (
             ("", metadata, "GET"),

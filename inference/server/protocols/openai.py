@@ -88,6 +88,6 @@ class _AnyString:
 
 
 ROUTES = [
-    Route("/v1/embeddings", embeddings, "POST"),
+    Route("/v1/embeddings", embeddings, "POST", computes=True),
     Route("/v1/models", models),
 ]

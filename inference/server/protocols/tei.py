@@ -190,10 +190,10 @@ class _turn:
 
 BASE = "/tei/{org}/{name}"
 ROUTES = [
-    Route(f"{BASE}/predict", predict, "POST"),
-    Route(f"{BASE}/embed", embed, "POST"),
-    Route(f"{BASE}/rerank", rerank, "POST"),
-    Route(f"{BASE}/similarity", similarity, "POST"),
+    Route(f"{BASE}/predict", predict, "POST", computes=True),
+    Route(f"{BASE}/embed", embed, "POST", computes=True),
+    Route(f"{BASE}/rerank", rerank, "POST", computes=True),
+    Route(f"{BASE}/similarity", similarity, "POST", computes=True),
     Route(f"{BASE}/tokenize", tokenize, "POST"),
     Route(f"{BASE}/info", info),
     Route(f"{BASE}/health", health),
