@@ -1,6 +1,7 @@
 """What becomes of our server when ten times as much comes as it can take: the real process with a real model, over loopback.
 
     python -m benchmarks.overload [--model tiny|distil] [--seconds 60] [--factor 10] [--connections 256] [--web-workers 0]
+        [--precision fp32|bf16] [--layout latency|throughput]
 
 First the peak: 32 callers that each wait for their answer. Then `factor` times that rate by the clock, whatever comes back,
 over at most so many connections (a request that finds none free is counted as not sent). Then one caller again, until the
@@ -300,6 +301,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--web-workers", type=int, default=0)
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--layout", default="", choices=("", "latency", "throughput"))
     options = parser.parse_args()
     model = build(ours.MODELS, options.model)
     with ExitStack() as stack:
@@ -317,6 +319,7 @@ def main() -> None:
                 # All other limits as they stand by default.
                 "ASSAY_SERVER_MAX_QUEUED_INPUTS": "64",
                 "ASSAY_SERVER_PRECISION": options.precision,
+                "ASSAY_SERVER_CPU_LAYOUT": options.layout,
                 "ASSAY_SERVER_WEB_WORKERS": str(options.web_workers),
             },
             log=folder / "server.log",
@@ -325,7 +328,8 @@ def main() -> None:
         stack.callback(server.stop)
         result = uvloop.run(run(port, server, options))
     facts = {
-        name: getattr(options, name) for name in ("model", "seconds", "factor", "connections", "web_workers")
+        name: getattr(options, name)
+        for name in ("model", "precision", "layout", "seconds", "factor", "connections", "web_workers")
     }
     print(json.dumps({"benchmark": "overload", "cores": os.cpu_count(), **facts, **result}))
 

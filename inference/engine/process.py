@@ -36,9 +36,9 @@ _FORWARD_S = 120.0
 
 def load_in_processes(config: ClassifierConfig, *, threads: int | None = None) -> list[ProcessBackend]:
     """The snapshot's backend behind as many processes as suit it: one with all cores (fp32, CUDA), or on a CPU
-    in half precision one a core with one thread each, which share the weights' memory. Raises ModelLoadError
-    as `load_backend` does."""
-    lanes, each = lanes_for(config.precision, threads)
+    in half precision one a core with one thread each, which share the weights' memory; `config.layout` chooses for a CPU.
+    Raises ModelLoadError as `load_backend` does."""
+    lanes, each = lanes_for(config.precision, threads, config.layout)
     group = _Group(config, lanes=lanes, threads=each)
     facts = group.start()
     tokeniser = tokeniser_from(facts, facts["max_length"], Head(**facts["head"]), config.snapshot)

@@ -24,6 +24,8 @@ SPARE_S = 60.0
 _FRESH_S = 45.0
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "HOME")
 
+_LAYOUTS = {"fp32": "latency"}
+
 _spares: dict[tuple[int, int], Started] = {}
 _lock = threading.Lock()
 
@@ -37,18 +39,19 @@ class Started:
     born: float = field(default_factory=time.monotonic)
 
 
-def lanes_for(precision: str, threads: int | None = None) -> tuple[int, int]:
-    """(processes, threads of each) that suit a precision: fp32 one with all cores, half precision one a core."""
+def lanes_for(precision: str, threads: int | None = None, layout: str = "") -> tuple[int, int]:
+    """(processes, threads of each). `latency`: one process with all cores, so that a lone text is answered soonest;
+    `throughput`: one a core, which wait for nobody. By default what suits the precision: fp32 the first, half the other."""
     cores = threads or (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    lanes = cores if precision != "fp32" else 1
+    lanes = cores if (layout or _LAYOUTS.get(precision, "throughput")) == "throughput" else 1
     return lanes, max(1, cores // lanes)
 
 
-def prepare(precision: str) -> None:
+def prepare(precision: str, layout: str = "") -> None:
     """Start the process that the next `take` for this precision will get."""
-    shape = lanes_for(precision)
+    shape = lanes_for(precision, layout=layout)
     with _lock:
         if shape not in _spares:
             _spares[shape] = start(*shape)

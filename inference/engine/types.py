@@ -21,7 +21,8 @@ class ClassifierConfig:
     `backend` "auto" takes the packed one for a known architecture whose canary agrees with the reference,
     else the reference. `precision` other than fp32 is a choice somebody made for this revision. `digest`
     names the content (the manifest's sha256) and `canaries` the folder that keeps reference answers by it;
-    without them the reference is computed at each load. Raises ValueError for a model_id, a commit_sha (40
+    without them the reference is computed at each load. `layout` is how the processes of a CPU share its cores
+    (`spawn.lanes_for`). Raises ValueError for a model_id, a commit_sha (40
     lower-case hex: never a branch name) or a size that is none.
     """
 
@@ -35,6 +36,7 @@ class ClassifierConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     digest: str = ""
     canaries: Path | None = None
+    layout: Literal["", "latency", "throughput"] = ""
 
     def __post_init__(self) -> None:
         if not _MODEL_ID.fullmatch(self.model_id):

@@ -93,6 +93,7 @@ class ModelLoader:
                 max_length=served.max_length,
                 task=served.task,
                 precision=self._settings.precision,
+                layout=self._settings.cpu_layout,
                 digest=served.manifest_sha256,
                 canaries=self._settings.cache / "canary",
             )

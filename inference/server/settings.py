@@ -53,6 +53,8 @@ class ServerSettings:
     protected_channels: tuple[str, ...] = ("production",)
     # Anything but fp32 answers within a declared tolerance of it, and says so in every answer's variant.
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    # How the processes that compute share the cores of a CPU; empty is what suits the precision.
+    cpu_layout: Literal["", "latency", "throughput"] = ""
     drain_delay_s: float = 1.0
     drain_timeout_s: float = 30.0
     # Processes that speak HTTP before one that holds the models; 0 or 1: all in one process.
@@ -106,6 +108,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> ServerSettings
         ),
         hosts=tuple(environment.get("ASSAY_SERVER_HOSTS", "").replace(",", " ").split()),
         precision=_precision(environment.get("ASSAY_SERVER_PRECISION", "")),
+        cpu_layout=_layout(environment.get("ASSAY_SERVER_CPU_LAYOUT", "")),
         limits=Limits(**limits),
         **values,
     )
@@ -135,6 +138,14 @@ def _precision(raw: str) -> Literal["fp32", "bf16", "fp16"]:
     if raw not in ("", "fp32", "bf16", "fp16"):
         raise SettingsError("ASSAY_SERVER_PRECISION must be fp32, bf16 or fp16.")
     return cast(Literal["fp32", "bf16", "fp16"], raw or "fp32")
+
+
+def _layout(raw: str) -> Literal["", "latency", "throughput"]:
+    if raw not in ("", "latency", "throughput"):
+        raise SettingsError(
+            "ASSAY_SERVER_CPU_LAYOUT must be latency (all cores on one batch) or throughput (a batch a core)."
+        )
+    return cast(Literal["", "latency", "throughput"], raw)
 
 
 def _url(raw: str) -> str:

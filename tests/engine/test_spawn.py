@@ -23,10 +23,19 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("precision", "cores", "wanted"), [("fp32", 4, (1, 4)), ("bf16", 4, (4, 1)), ("bf16", 1, (1, 1))]
+    ("precision", "layout", "cores", "wanted"),
+    [
+        ("fp32", "", 4, (1, 4)),
+        ("bf16", "", 4, (4, 1)),
+        ("bf16", "", 1, (1, 1)),
+        ("fp32", "throughput", 4, (4, 1)),
+        ("bf16", "latency", 4, (1, 4)),
+    ],
 )
-def test_half_precision_takes_a_process_a_core(precision: str, cores: int, wanted: tuple[int, int]) -> None:
-    assert spawn.lanes_for(precision, cores) == wanted
+def test_how_processes_share_the_cores(
+    precision: str, layout: str, cores: int, wanted: tuple[int, int]
+) -> None:
+    assert spawn.lanes_for(precision, cores, layout) == wanted
 
 
 def test_the_prepared_process_serves_the_first_model_and_no_other(snapshot: Path) -> None:
