@@ -14,7 +14,7 @@ from inference.engine.plan import plan_batches
 from inference.engine.postprocess import to_prediction
 from inference.engine.types import BatchResult, ClassifierConfig, Prediction
 from inference.engine.validate import check_fits, check_texts, check_top_k
-from inference.engine.warm_up import run_canary, warm_up
+from inference.engine.warm_up import warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ class TextClassifier:
         """Run the first, slow passes now and check the canary; `ready` is True afterwards."""
         with self._lock:
             warm_up(self.backend)
-            run_canary(self.backend)
         self.ready = True
 
     def predict(

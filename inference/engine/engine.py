@@ -19,7 +19,7 @@ from inference.engine.remote import describe_tokeniser
 from inference.engine.tasks import Classify, Head, Input, Options
 from inference.engine.types import Answer, EngineLimits, Result, Variant
 from inference.engine.validate import check_inputs
-from inference.engine.warm_up import CANARY_TEXT, check_canary, run_canary, signature, warm_up
+from inference.engine.warm_up import CANARY_TEXT, check_canary, signature, warm_up
 from inference.engine.wire import RemoteJob
 from inference.engine.worker import Worker
 
@@ -241,8 +241,7 @@ class Engine:
 
     def _prepare(self, backend: Backend) -> None:
         try:
-            warm_up(backend)
-            scores = run_canary(backend)
+            scores = warm_up(backend)
             if self.canary:
                 check_canary(scores, self.canary, self.variant.dtype)
         except ModelLoadError:

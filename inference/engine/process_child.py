@@ -7,6 +7,8 @@ connection is closed.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import logging
 import os
@@ -51,6 +53,7 @@ def main() -> int:
             return 1
         if backend.device != "cpu":
             lanes = lanes[:1]
+        _settle()
         _serve(backend, _fork(lanes))
     return 0
 
@@ -81,6 +84,14 @@ def _load(
         return None
     first.send_bytes(json.dumps(facts).encode())
     return backend
+
+
+def _settle() -> None:
+    """Give back what loading needed, and let nothing touch what is there now: a look for garbage writes to every object,
+    and a process that was forked then gets a copy of each page."""
+    gc.freeze()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _fork(lanes: list[Connection[Any, Any]]) -> Connection[Any, Any]:

@@ -18,19 +18,26 @@ CANARY_TEXT = "The delivery was late and support was terrible."
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1}
 
 
-def warm_up(backend: Backend) -> None:
-    """A short forward pass, and one beside the longest possible text.
+def warm_up(backend: Backend) -> list[float]:
+    """What the model says of the canary text (see `signature`), from the first, slow passes.
 
-    The longest one finds a position table shorter than promised here, not in a request. Raises ModelLoadError
-    (warm_up_failed).
+    The text is run alone and beside the longest possible one: that finds a position table shorter than promised here, not in
+    a request; and a model that answers differently because of its neighbours (a broken padding mask) must not serve. Raises
+    ModelLoadError (warm_up_failed, canary_failed).
     """
     longest = "warm " * (2 * backend.max_length)
+    found = []
     try:
         for texts in ([CANARY_TEXT], [CANARY_TEXT, longest]):
-            for row in run_batch(backend, backend.encode(texts)):
+            rows = run_batch(backend, backend.encode(texts))
+            for row in rows:
                 check_finite(row)
+            found.append(signature(rows[0], backend.head))
     except InferenceError as exc:
         raise ModelLoadError(f"The model failed its warm-up: {exc}", code="warm_up_failed") from exc
+    alone, beside = found
+    check_canary(beside, alone, backend.variant.dtype, what="its answer when run alone")
+    return alone
 
 
 def signature(row: NDArray[np.float32], head: Head) -> list[float]:
@@ -40,24 +47,6 @@ def signature(row: NDArray[np.float32], head: Head) -> list[float]:
         return [float(number) for number in to_vector(row, normalise=True)]
     scores = probabilities(row, "sigmoid" if head.size == 1 else head.activation)
     return [float(score) for score in scores.reshape(-1)]
-
-
-def run_canary(backend: Backend) -> list[float]:
-    """What the model says of the canary text (see `signature`).
-
-    The text is run alone and beside a longer one; a model that answers differently because of its neighbours
-    (a broken padding mask) must not serve. Raises ModelLoadError (canary_failed).
-    """
-    try:
-        alone, beside = (
-            signature(run_batch(backend, backend.encode(texts))[0], backend.head)
-            for texts in ([CANARY_TEXT], [CANARY_TEXT, f"{CANARY_TEXT} {CANARY_TEXT}"])
-        )
-    except InferenceError as exc:
-        raise ModelLoadError(f"The canary failed: {exc}", code="canary_failed") from exc
-    check_canary(beside, alone, backend.variant.dtype, what="its answer when run alone")
-    scores: list[float] = alone
-    return scores
 
 
 def check_canary(
