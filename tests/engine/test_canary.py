@@ -16,7 +16,6 @@ from inference.engine.contract import read_contract
 from inference.engine.packed.encoder import Encoder
 from tests.engine.tiny import tiny_config
 
-
 # Of a logit. The tokenizer's training breaks ties as it likes, and some of the models that come out are so sure of each answer
 # that a thousandth changes no probability by the tolerance.
 OFF = 0.1
