@@ -13,7 +13,11 @@ from tests.server.running import running
 
 MODEL_ID = "bench/distil"
 MODELS = Path(__file__).resolve().parent.parent / "var" / "bench"
-VARIANTS: dict[str, dict[str, str]] = {"ours-fp32": {}, "ours-bf16": {"ASSAY_SERVER_PRECISION": "bf16"}}
+VARIANTS: dict[str, dict[str, str]] = {
+    "ours-fp32": {},
+    "ours-fp32-throughput": {"ASSAY_SERVER_CPU_LAYOUT": "throughput"},
+    "ours-bf16": {"ASSAY_SERVER_PRECISION": "bf16"},
+}
 
 __all__ = ["MODEL_ID", "TOKEN", "VARIANTS", "control_plane", "distil", "environment"]
 

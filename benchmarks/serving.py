@@ -167,7 +167,7 @@ def main() -> None:
     options = parser.parse_args()
     if not shutil.which("wrk"):
         sys.exit("wrk is missing: apt-get install wrk")
-    names = [*ours.VARIANTS, "fastapi"] if options.quick else options.servers.split(",")
+    names = ["ours-fp32", "ours-bf16", "fastapi"] if options.quick else options.servers.split(",")
     rounds = 1 if options.quick else options.rounds
     if unknown := set(names) - set(everyone):
         sys.exit(f"Unknown server {', '.join(sorted(unknown))}; there are {', '.join(everyone)}.")
