@@ -109,7 +109,8 @@ class Application:
 
     def refuse_at_once(self, scope: Scope, answer: Callable[..., bool]) -> bool:
         """Answer 429 here and now, without a task and before anything is known of the caller, when no model has room for
-        what is asked. A flood costs what its refusals cost, and that is taken from the models."""
+        what is asked; False when it is another request, or cannot be written now. What refusing a flood costs is taken
+        from the models."""
         state = self.state
         if state is None or scope["method"] != "POST" or not state.slots.full:
             return False
@@ -119,7 +120,9 @@ class Application:
         request = Request(scope, _no_body, state)
         request.id, request.route, request.log["code"] = _request_id(request), routes["POST"].path, "busy"
         response = _refusal(protocol_of(request.path))
-        answer(response.status, [*response.headers, (b"x-request-id", request.id.encode())], response.body)
+        headers = [*response.headers, (b"x-request-id", request.id.encode())]
+        if not answer(response.status, headers, response.body):
+            return False
         _write(request, response.status, 0.0)
         return True
 

@@ -7,11 +7,12 @@ import http.client
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from inference.server.app import ROUTES
+from inference.server.app import ROUTES, Application
 from inference.server.http import Request, Response, Route, Routes, json_response
 from inference.server.patience import LOOK_S, HungUp, Patience, TooLate, Watch
 from tests.server.conftest import World
@@ -178,6 +179,13 @@ def test_while_nothing_has_room_a_flood_is_refused_before_anything_is_known_of_i
     if not web_workers:
         lines = [vars(r) for r in caplog.records if vars(r).get("code") == "busy"]
         assert lines and all(line["route"] and line["request_id"] for line in lines)
+
+
+def test_a_refusal_that_cannot_be_written_now_goes_the_long_way() -> None:
+    application = Application(lambda: None, ())  # type: ignore[arg-type, return-value]
+    application.state = SimpleNamespace(slots=SimpleNamespace(full=True))  # type: ignore[assignment]
+    scope = {"method": "POST", "path": f"/v1/predict/{MODEL_ID}", "headers": []}
+    assert not application.refuse_at_once(scope, lambda *_: False)
 
 
 # Patience
