@@ -236,7 +236,9 @@ async def run(port: int, server: Server, options: argparse.Namespace) -> dict[st
     result = {
         "peak_texts_s": round(peak_s, 1), "offered_s": round(len(over.answers) / spent, 1),
         "asked_s": round(peak_s * options.factor, 1), "not_sent": over.not_sent, "broken": over.broken,
-        "client_cores": round(own_s / spent, 3), "server_cores_beside_computing": round(speaks_s / spent, 3), "client_late_p99_ms": ms(sorted(over.late_s), 0.99),
+        "client_cores": round(own_s / spent, 3),
+        "server_cores_beside_computing": round(speaks_s / spent, 3),
+        "client_late_p99_ms": ms(sorted(over.late_s), 0.99),
         "statuses": over.statuses(), "goodput_of_peak": round(goodput, 3),
         "answered_p50_ms": ms(answered, 0.5), "answered_p99_ms": ms(answered, 0.99),
         "refused_p50_ms": ms(refused, 0.5), "refused_p99_ms": ms(refused, 0.99),
