@@ -2,8 +2,9 @@
 
     python -m benchmarks.gpu_http [--setups 1x0,1x8,1x12,4x0] [--seconds 8]      from the repository's root
 
-Needs what the server needs (torch, tokenizers, safetensors, orjson, uvicorn, prometheus-client, httpx) and starlette; no network and
-no Django. A setup is REPLICASxWORKERS: so many servers on the one device, each with so many web workers (0: all in one process).
+Needs what the server needs (torch, tokenizers, safetensors, orjson, uvicorn, prometheus-client, httpx) and starlette; no
+network and no Django. A setup is REPLICASxWORKERS: so many servers on the one device, each with so many web workers (0: all in
+one process).
 Prints one JSON object a setup: texts/s with 32 texts a request at rising concurrency, and the latencies of single texts sent
 at a steady 2,000 a second (open loop: a slow answer does not slow the sender down).
 """
