@@ -210,15 +210,7 @@ class visiting:
         self._request = request
 
     async def __aenter__(self) -> Visit:
-        request, state = self._request, self._request.state
-        _take_place(state)
-        try:
-            grant = known_caller(request, state) or await caller(request, state)
-            state.quotas.begin(grant.token_id)
-        except BaseException:
-            state.places.change(-1)
-            raise
-        return Visit(request, state, grant)
+        return await _enter(self._request)
 
     async def __aexit__(self, *details: object) -> None:
         self._request.state.places.change(-1)
@@ -236,20 +228,30 @@ class serving:
         self._request, self._org, self._name = request, org, name
 
     async def __aenter__(self) -> Turn:
-        request, state = self._request, self._request.state
-        _take_place(state)
+        visit = await _enter(self._request)
         try:
-            grant = known_caller(request, state) or await caller(request, state)
-            state.quotas.begin(grant.token_id)
-            self._turn = Visit(request, state, grant).take(self._org, self._name)
+            self._turn = visit.take(self._org, self._name)
         except BaseException:
-            state.places.change(-1)
+            visit.state.places.change(-1)
             raise
         return self._turn
 
     async def __aexit__(self, *details: object) -> None:
         self._turn.give_back()
         self._request.state.places.change(-1)
+
+
+async def _enter(request: Request) -> Visit:
+    """A place among the running requests, a caller, and one request of the caller's quota."""
+    state = request.state
+    _take_place(state)
+    try:
+        grant = known_caller(request, state) or await caller(request, state)
+        state.quotas.begin(grant.token_id)
+    except BaseException:
+        state.places.change(-1)
+        raise
+    return Visit(request, state, grant)
 
 
 def _take_place(state: ServerState) -> None:
