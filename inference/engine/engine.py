@@ -12,7 +12,7 @@ from typing import Any
 from inference.engine.admission import Admission, Permit
 from inference.engine.backend import Backend, Encoding
 from inference.engine.errors import EngineClosed, ModelLoadError
-from inference.engine.inbox import Inbox, Pending, Waiting
+from inference.engine.inbox import Inbox, Pending, Waiting, hand_out
 from inference.engine.job import Job
 from inference.engine.prepared import Prepared, prepare
 from inference.engine.remote import describe_tokeniser
@@ -46,7 +46,7 @@ class Engine:
         self._admission = Admission(self.limits.max_queued_inputs, self.limits.max_wait_s)
         self._worker = Worker(self._backends, self.limits, name)
         self._worker.served = self._admission.served
-        self._inbox: Inbox | None = None
+        self._inbox: Inbox[Waiting] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ class Engine:
     def enqueue_here(self, permit: Permit, prepared: Prepared, *, deadline: float | None = None) -> Pending:
         """As `enqueue`, for a caller on an event loop."""
         if self._inbox is None or self._inbox.loop is not asyncio.get_running_loop():
-            self._inbox = Inbox()
+            self._inbox = Inbox(hand_out)
         waiting = Waiting(self._inbox, lambda job: self._answer(prepared, job))
         waiting.job = self._put(permit, prepared.encodings, deadline, waiting.put)
         return waiting

@@ -1,4 +1,4 @@
-"""Answers of the engine's threads, on an event loop: one wake-up for all answers of a batch."""
+"""What the engine's threads have for an event loop: one wake-up for all answers of a batch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from inference.engine.job import Job
 from inference.engine.types import Answer
+
+T = TypeVar("T")
 
 
 class Pending(Protocol):
@@ -22,17 +24,18 @@ class Pending(Protocol):
         """Nobody waits any more: what is not computed yet never is. To be called unless the future is done."""
 
 
-class Inbox:
-    """For the event loop on which it is made."""
+class Inbox(Generic[T]):
+    """For the event loop on which it is made: `take` gets there, in its order, what has come since."""
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[list[T]], None]) -> None:
         self.loop = asyncio.get_running_loop()
-        self._ready: deque[Waiting] = deque()
+        self._take = take
+        self._ready: deque[T] = deque()
         self._told = False
 
-    def put(self, waiting: Waiting) -> None:
+    def put(self, item: T) -> None:
         """From any thread."""
-        self._ready.append(waiting)
+        self._ready.append(item)
         if not self._told:
             self._told = True
             with contextlib.suppress(RuntimeError):  # The loop has ended: nobody waits any more.
@@ -41,8 +44,15 @@ class Inbox:
     def _hand_out(self) -> None:
         # First: what is put from now on gets a wake-up of its own.
         self._told = False
+        items = []
         while self._ready:
-            self._ready.popleft().hand_out()
+            items.append(self._ready.popleft())
+        self._take(items)
+
+
+def hand_out(answered: list[Waiting]) -> None:
+    for waiting in answered:
+        waiting.hand_out()
 
 
 class Waiting:
@@ -50,7 +60,7 @@ class Waiting:
 
     __slots__ = ("_inbox", "_read", "future", "job")
 
-    def __init__(self, inbox: Inbox, read: Callable[[Job], Answer]) -> None:
+    def __init__(self, inbox: Inbox[Waiting], read: Callable[[Job], Answer]) -> None:
         self._inbox, self._read = inbox, read
         self.future: asyncio.Future[Answer] = inbox.loop.create_future()
         self.job: Job

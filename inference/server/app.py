@@ -18,7 +18,6 @@ from inference.server.connections import ANSWER
 from inference.server.errors import ApiError
 from inference.server.hosts import Hosts
 from inference.server.http import (
-    Message,
     Receive,
     Request,
     Response,
@@ -107,7 +106,7 @@ class Application:
         finally:
             _write(request, status, (time.monotonic() - request.started) * 1000)
 
-    def refuse_at_once(self, scope: Scope, answer: Callable[..., bool]) -> bool:
+    def refuse_at_once(self, scope: Scope, receive: Receive, answer: Callable[..., bool]) -> bool:
         """Answer 429 here and now, without a task and before anything is known of the caller, when no model has room for
         what is asked; False when it is another request, or cannot be written now. What refusing a flood costs is taken
         from the models."""
@@ -117,7 +116,7 @@ class Application:
         routes, _ = ROUTES.find(scope["path"])
         if "POST" not in routes or not routes["POST"].computes:
             return False
-        request = Request(scope, _no_body, state)
+        request = Request(scope, receive, state)
         request.id, request.route, request.log["code"] = _request_id(request), routes["POST"].path, "busy"
         response = _refusal(protocol_of(request.path))
         headers = [*response.headers, (b"x-request-id", request.id.encode())]
@@ -164,10 +163,6 @@ class Application:
             await send({"type": "lifespan.shutdown.failed" if began else "lifespan.startup.failed"})
             return
         await send({"type": "lifespan.shutdown.complete"})
-
-
-async def _no_body() -> Message:
-    return {"type": "http.disconnect"}
 
 
 @lru_cache

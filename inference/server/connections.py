@@ -25,12 +25,13 @@ class _Cycle(RequestResponseCycle):
         if self.disconnected:
             return True
         self.response_started = self.response_complete = True
-        parts = [STATUS_LINE[status]]
+        parts, closing = [STATUS_LINE[status]], False
         for name, value in (*self.default_headers, *headers):
             parts += (name, b": ", value, b"\r\n")
-            if name == b"connection":
-                self.keep_alive = False
-        if not self.keep_alive and not any(name == b"connection" for name, _ in headers):
+            closing = closing or name == b"connection"
+        if closing:
+            self.keep_alive = False
+        elif not self.keep_alive:
             parts.append(b"connection: close\r\n")
         parts += (b"\r\n", body)
         self.transport.write(b"".join(parts))
@@ -48,7 +49,7 @@ class Connection(HttpToolsProtocol):
         # The cycle was made by uvicorn a moment ago; all that differs is how it answers.
         cycle.__class__ = _Cycle
         refuse: Callable[..., bool] | None = getattr(self.config.app, "refuse_at_once", None)
-        if refuse is not None and refuse(cycle.scope, cycle.answer):  # type: ignore[attr-defined]
+        if refuse is not None and refuse(cycle.scope, cycle.receive, cycle.answer):  # type: ignore[attr-defined]
             return
         cycle.scope[ANSWER] = cycle.answer  # type: ignore[attr-defined, literal-required]
         super()._start_asgi_task(cycle, app)

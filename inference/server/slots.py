@@ -74,8 +74,13 @@ class Slots:
     @property
     def full(self) -> bool:
         """Whether there are models and none of them can take one input more."""
-        models = [slot.current for slot in self._slots.values() if slot.current is not None]
-        return bool(models) and not any(model.engine.has_room for model in models)
+        found = False
+        for slot in self._slots.values():
+            if slot.current is not None:
+                if slot.current.engine.has_room:
+                    return False  # Nearly always the first: every request asks.
+                found = True
+        return found
 
     def take(self, team: str, model_id: str, selector: str) -> tuple[Slot, LoadedModel]:
         """The slot's model, kept in memory until `give_back`, also when it is replaced meanwhile.

@@ -17,8 +17,8 @@ from inference.server.http import Request, Response, Route, Routes, json_respons
 from inference.server.patience import LOOK_S, HungUp, Patience, TooLate, Watch
 from tests.server.conftest import World
 from tests.server.control_plane import MODEL_ID, TOKEN
-from tests.server.running import Caller, eventually, inference_server
-from tests.server.test_predict import GateBackend, code_of, in_background
+from tests.server.running import Caller, eventually
+from tests.server.test_predict import code_of, in_background, one_running
 
 
 async def handler(request: Request) -> Response:
@@ -140,16 +140,7 @@ def test_who_says_close_is_closed(caller: Caller) -> None:
 def test_while_nothing_has_room_a_flood_is_refused_before_anything_is_known_of_it(
     world: World, web_workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = GateBackend()
-    limits = {"deadline_s": 30.0, "max_queued_inputs": 4, "max_inputs": 4}
-    with inference_server(
-        world.url, world.cache, load_backend=lambda _: backend, limits=limits, web_workers=web_workers
-    ) as caller:
-        caller.wait_ready()
-        backend.armed = True
-        before = backend.forwards
-        running = in_background(1, caller.predict)
-        eventually(lambda: backend.forwards > before, "the first request runs")
+    with one_running(world, web_workers) as (backend, caller, running):
         waiting = in_background(1, lambda: caller.predict(["a", "b", "c", "d"]))
         eventually(lambda: caller.predict(token=None).status_code == 429, "the queue never filled")
         # Whoever asks, and in the words of each protocol.
@@ -185,7 +176,7 @@ def test_a_refusal_that_cannot_be_written_now_goes_the_long_way() -> None:
     application = Application(lambda: None, ())  # type: ignore[arg-type, return-value]
     application.state = SimpleNamespace(slots=SimpleNamespace(full=True))  # type: ignore[assignment]
     scope = {"method": "POST", "path": f"/v1/predict/{MODEL_ID}", "headers": []}
-    assert not application.refuse_at_once(scope, lambda *_: False)
+    assert not application.refuse_at_once(scope, silence, lambda *_: False)
 
 
 # Patience

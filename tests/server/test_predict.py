@@ -423,8 +423,11 @@ def test_too_many_requests_at_once_are_429_before_their_bodies_are_read(
         assert caller.predict().status_code == 200
 
 
-@pytest.mark.parametrize("web_workers", [0, 2])
-def test_a_caller_who_hangs_up_frees_the_place(world: World, web_workers: int) -> None:
+@contextlib.contextmanager
+def one_running(
+    world: World, web_workers: int
+) -> Iterator[tuple[GateBackend, Caller, list[threading.Thread]]]:
+    """A server with four places in its queue whose model computes the first request until the gate is set."""
     backend = GateBackend()
     limits = {"deadline_s": 30.0, "max_queued_inputs": 4, "max_inputs": 4}
     with inference_server(
@@ -435,6 +438,12 @@ def test_a_caller_who_hangs_up_frees_the_place(world: World, web_workers: int) -
         before = backend.forwards
         running = in_background(1, caller.predict)
         eventually(lambda: backend.forwards > before, "the first request runs")
+        yield backend, caller, running
+
+
+@pytest.mark.parametrize("web_workers", [0, 2])
+def test_a_caller_who_hangs_up_frees_the_place(world: World, web_workers: int) -> None:
+    with one_running(world, web_workers) as (backend, caller, running):
 
         def four_texts_then_hang_up() -> bool:
             """Whether the four places were free; whoever gets them leaves after a moment."""

@@ -11,12 +11,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.engine.errors import EngineClosed
+from inference.engine.inbox import Inbox
 from inference.engine.job import Job
 from inference.engine.wire import pack_answer, pack_error, unpack_job
 from inference.server.loading import LoadedModel
@@ -47,9 +47,7 @@ class Seat:
         self._asked_figures: dict[int, tuple[str, asyncio.Future[None]]] = {}
         self._leases: dict[int, tuple[LoadedModel, asyncio.Future[None]]] = {}
         self._running: dict[int, Job] = {}
-        # Filled by the engine's threads, emptied by the event loop: one wake-up for all answers of a batch.
-        self._outbox: deque[tuple[Kind, int, bytes]] = deque()
-        self._flushing = False
+        self._computed_frames: Inbox[tuple[Kind, int, bytes]] = Inbox(self._send_computed)
 
     async def start(self, hello: dict[str, Any]) -> None:
         """Raises OSError."""
@@ -173,18 +171,11 @@ class Seat:
             frame = (Kind.ANSWER, number, pack_answer(job.rows, job.queue_ms, job.inference_ms))
         else:
             frame = (Kind.ERROR, number, pack_error(job.error))
-        self._outbox.append(frame)
-        if not self._flushing:
-            self._flushing = True
-            with contextlib.suppress(RuntimeError):  # The loop has ended: nobody waits any more.
-                self._loop.call_soon_threadsafe(self._flush)
+        self._computed_frames.put(frame)
 
-    def _flush(self) -> None:
-        self._flushing = False
-        frames = []
-        while self._outbox:
-            frames.append(frame := self._outbox.popleft())
-            self._running.pop(frame[1], None)
+    def _send_computed(self, frames: list[tuple[Kind, int, bytes]]) -> None:
+        for _, number, _ in frames:
+            self._running.pop(number, None)
         self.link.send_all(frames)
 
     async def _reply(self, number: int, work: Any) -> None:
