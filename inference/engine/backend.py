@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,3 +84,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of the model's memory."""
+
+
+class LoopBackend(Backend, Protocol):
+    """A backend that an event loop can drive without a thread: its forward pass is begun here and computed elsewhere (or
+    costs next to nothing)."""
+
+    async def attach(self, done: Callable[[Numbers | BaseException], None]) -> None:
+        """From now on `begin` on this loop, in the place of `forward`."""
+
+    def begin(self, batch: Sequence[Encoding]) -> Numbers | None:
+        """What `forward` gives where it is there at once; None: `done` gets that, or what `forward` would raise, once, in
+        a later turn of the loop. One batch at a time."""

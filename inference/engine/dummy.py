@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engine.backend import Encoding, Piece
+from inference.engine.backend import Encoding, Numbers, Piece
 from inference.engine.snapshot import check_snapshot, read_config
 from inference.engine.tasks import Head, Input, head_kind
 from inference.engine.types import ClassifierConfig, Variant
@@ -72,6 +72,16 @@ class DummyBackend:
         return self.head.kind == "tag"
 
 
+class AtOnceDummy(DummyBackend):
+    """A dummy that an event loop may drive: what it computes is there before anything could wait for it."""
+
+    async def attach(self, done: Callable[[Numbers | BaseException], None]) -> None:
+        pass
+
+    def begin(self, batch: Sequence[Encoding]) -> Numbers | None:
+        return self.forward(batch)
+
+
 @lru_cache(10_000)
 def _number(word: str) -> int:
     return zlib.crc32(word.encode())
@@ -84,7 +94,7 @@ def load_dummy(config: ClassifierConfig) -> DummyBackend:
     settings = read_config(config.snapshot)
     labels = tuple(settings.get("id2label", {"0": "negative", "1": "positive"}).values())
     kind = head_kind(config.task) or "classify"
-    return DummyBackend(
+    return AtOnceDummy(
         labels=() if kind == "embed" else labels,
         max_length=config.max_length,
         salt=int(settings.get("dummy_salt", 0)),

@@ -28,7 +28,8 @@ class Engine:
     """A backend (or several copies of one, each computing beside the others) behind admission and a queue.
 
     A request is `admit` (cheap, before any work for it) and then `submit` (tokenises in the calling thread:
-    keep it off an event loop). `start` must have returned before.
+    keep it off an event loop). `start` must have returned before. With a `loop`, backends that allow it
+    (`LoopBackend`) are driven by that event loop; every other one by a thread.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class Engine:
         name: str = "engine",
         limits: EngineLimits | None = None,
         canary_reference: Sequence[float] | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.limits = limits or EngineLimits()
         self.canary: list[float] = list(canary_reference or [])
         self._backends: list[Backend] = list(backend) if isinstance(backend, Sequence) else [backend]
         self._backend = self._backends[0]
         self._admission = Admission(self.limits.max_queued_inputs, self.limits.max_wait_s)
-        self._worker = Worker(self._backends, self.limits, name)
+        self._worker = Worker(self._backends, self.limits, name, loop)
         self._worker.served = self._admission.served
         self._inbox: Inbox[Waiting] | None = None
 
@@ -75,7 +77,7 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether a thread takes work. False for good once none does."""
+        """Whether a lane takes work. False for good once none does."""
         return self._worker.alive
 
     @property
@@ -88,7 +90,7 @@ class Engine:
         return self._admission.waiting
 
     def start(self) -> None:
-        """Warm up, run the canary, begin to take work.
+        """Warm up, run the canary, begin to take work. Not to be called on the event loop that drives it.
 
         The canary's answer is compared with the reference given to the constructor, or becomes the
         reference. Raises ModelLoadError (warm_up_failed, canary_failed).
@@ -161,9 +163,9 @@ class Engine:
 
     def compute(self, job: RemoteJob, on_done: Callable[[Job], None]) -> Job:
         """A request that another process tokenised: `on_done` gets the backend's arrays as they come, from a thread
-        of the engine. Raises EngineBusy, EngineClosed."""
-        permit = self.admit(len(job.lengths))
-        encodings = job.encodings(arrays=getattr(self._backend, "takes_arrays", False))
+        of the engine or on its event loop. Raises EngineBusy, EngineClosed."""
+        permit = self.admit(len(job.batch.lengths))
+        encodings = job.batch.encodings(arrays=getattr(self._backend, "takes_arrays", False))
         return self._put(permit, encodings, job.deadline, on_done)
 
     def _put(
@@ -220,10 +222,10 @@ class Engine:
     def check(self, timeout_s: float = 30.0) -> None:
         """Send the canary through the queue like any request and compare it with the reference.
 
-        Raises ModelLoadError (canary_failed), EngineClosed, or TimeoutError when the thread does not answer.
+        Raises ModelLoadError (canary_failed), EngineClosed, or TimeoutError when it does not answer.
         """
         if not self.alive:
-            raise EngineClosed("The engine's thread ended.")
+            raise EngineClosed("The engine has ended.")
         # Outside the queue's limit: a full queue is no sign of a sick model.
         permit = Admission(1).take(1)
         done: Future[Job] = Future()
@@ -234,7 +236,8 @@ class Engine:
         check_canary(signature(job.rows[0], self.head), self.canary, self.variant.dtype)
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Answer what waits, end the threads, free the model. May be called twice."""
+        """Answer what waits, end the lanes, free the model. May be called twice; not on the event loop that drives
+        it."""
         self._worker.close(timeout_s)
         for backend in self._backends:
             backend.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from inference.engine.backend import Backend, Encoding, Numbers
+from inference.engine.backend import Backend, Encoding, LoopBackend, Numbers
 from inference.engine.errors import InferenceError, InferenceOutOfMemory, describe_error, ran_out_of_memory
 from inference.engine.postprocess import check_shapes
 
@@ -21,16 +21,42 @@ def run_batch(backend: Backend, batch: Sequence[Encoding]) -> Numbers:
     try:
         rows = backend.forward(batch)
     except Exception as exc:
-        logger.error(
-            "model_inference_failed",
-            extra={
-                "error": describe_error(exc),
-                "rows": len(batch),
-                "tokens": sum(len(encoding) for encoding in batch),
-                "device": backend.device,
-            },
-        )
-        kind = InferenceOutOfMemory if ran_out_of_memory(exc) else InferenceError
-        raise kind(f"The forward pass failed ({type(exc).__name__}).") from exc
+        raise typed_error(backend, batch, exc) from exc
     check_shapes(rows, batch, backend.head)
     return rows
+
+
+def begin_batch(backend: LoopBackend, batch: Sequence[Encoding]) -> Numbers | None:
+    """As `run_batch` where the numbers are there at once; None: the backend tells of them later."""
+    try:
+        rows = backend.begin(batch)
+    except Exception as exc:
+        raise typed_error(backend, batch, exc) from exc
+    if rows is not None:
+        check_shapes(rows, batch, backend.head)
+    return rows
+
+
+def read_batch(backend: Backend, batch: Sequence[Encoding], answer: Numbers | BaseException) -> Numbers:
+    """What a backend told of later. Raises as `run_batch`."""
+    if isinstance(answer, Exception):
+        raise typed_error(backend, batch, answer) from answer
+    if isinstance(answer, BaseException):
+        raise answer
+    check_shapes(answer, batch, backend.head)
+    return answer
+
+
+def typed_error(backend: Backend, batch: Sequence[Encoding], exc: Exception) -> InferenceError:
+    """What callers are told of a forward pass that failed; the log gets more."""
+    logger.error(
+        "model_inference_failed",
+        extra={
+            "error": describe_error(exc),
+            "rows": len(batch),
+            "tokens": sum(len(encoding) for encoding in batch),
+            "device": backend.device,
+        },
+    )
+    kind = InferenceOutOfMemory if ran_out_of_memory(exc) else InferenceError
+    return kind(f"The forward pass failed ({type(exc).__name__}).")

@@ -1,9 +1,10 @@
-"""What the engine's threads have for an event loop: one wake-up for all answers of a batch."""
+"""What the engine has for an event loop: one wake-up for all answers of a batch."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
@@ -28,7 +29,7 @@ class Inbox(Generic[T]):
     """For the event loop on which it is made: `take` gets there, in its order, what has come since."""
 
     def __init__(self, take: Callable[[list[T]], None]) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._take = take
         self._ready: deque[T] = deque()
         self._told = False
@@ -38,6 +39,9 @@ class Inbox(Generic[T]):
         self._ready.append(item)
         if not self._told:
             self._told = True
+            if threading.get_ident() == self._thread:
+                self.loop.call_soon(self._hand_out)
+                return
             with contextlib.suppress(RuntimeError):  # The loop has ended: nobody waits any more.
                 self.loop.call_soon_threadsafe(self._hand_out)
 

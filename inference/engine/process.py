@@ -7,26 +7,30 @@ pickles: what computes is not trusted with more than answers.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
+import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.engine.backend import Encoding, Numbers
-from inference.engine.errors import BackendLost, InferenceError, InferenceOutOfMemory, ModelLoadError
+from inference.engine.errors import BackendLost, ModelLoadError
+from inference.engine.line import Line
 from inference.engine.remote import tokeniser_from
 from inference.engine.spawn import lanes_for, take
 from inference.engine.tasks import Head, Input
 from inference.engine.tokenise import Tokeniser
 from inference.engine.types import ClassifierConfig, Variant
+from inference.engine.wire import pack_batch, unpack_rows
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +63,7 @@ class _Group:
         facts = self._launch(range(self.lanes))
         # One process suits a GPU, whatever the precision.
         for lane in range(int(facts["lanes"]), self.lanes):
-            self.connections.pop(lane).close()
+            self.lose(lane)
         self.lanes = int(facts["lanes"])
         return facts
 
@@ -69,13 +73,24 @@ class _Group:
         self._launch([lane])
 
     def lose(self, lane: int) -> None:
-        """Close the lane's connection; its process ends when it notices."""
+        """Close the lane's connection, if it has one; its process ends when it notices."""
         if connection := self.connections.pop(lane, None):
             connection.close()
 
-    def close(self) -> None:
-        for lane in list(self.connections):
-            self.lose(lane)
+    def hand_over(self, lane: int) -> socket.socket:
+        """The lane's connection, which is the caller's from now on."""
+        connection = self.connections.pop(lane)
+        handed = socket.socket(fileno=os.dup(connection.fileno()))
+        connection.close()
+        handed.setblocking(False)
+        return handed
+
+    def end(self, lane: int) -> None:
+        """The lane is not needed any more; with the last one the processes end."""
+        self.lose(lane)
+        self.lanes -= 1
+        if self.lanes:
+            return
         for child in self._children:
             try:
                 child.wait(5)
@@ -119,7 +134,7 @@ def _first_answer(
 
 
 class ProcessBackend:
-    """Implements `Backend`: encodes here, computes there. Encodings may hold arrays in the place of lists, and
+    """Implements `LoopBackend`: encodes here, computes there. Encodings may hold arrays in the place of lists, and
     no segment ids where all are 0."""
 
     takes_arrays = True
@@ -128,6 +143,11 @@ class ProcessBackend:
         self._group, self._lane, self._tokeniser = group, lane, tokeniser
         self._types: bool = facts["types"]
         self._closed = False
+        # Of the event loop that drives it, if one does.
+        self._done: Callable[[Numbers | BaseException], None] | None = None
+        self._line: Line | None = None
+        self._lengths: list[int] = []
+        self._restarting: asyncio.Task[None] | None = None
         self.labels: tuple[str, ...] = tuple(facts["labels"])
         self.head = Head(**facts["head"])
         self.variant = Variant(**facts["variant"])
@@ -148,38 +168,82 @@ class ProcessBackend:
 
     def forward(self, batch: Sequence[Encoding]) -> Numbers:
         """Raises BackendLost when the process is gone (the next call starts another), and what it reports."""
-        if self._closed:
-            raise RuntimeError("The model was closed.")
+        if self._closed or self._done is not None:
+            raise RuntimeError("The model was closed, or an event loop drives it.")
         if self._lane not in self._group.connections:
             self._group.restart(self._lane)
         connection = self._group.connections[self._lane]
-        lengths = [len(encoding) for encoding in batch]
-        kinds = self._types and any(_marked(encoding.type_ids) for encoding in batch)
         try:
-            connection.send_bytes(json.dumps({"lengths": lengths, "types": kinds}).encode())
-            connection.send_bytes(_flat([encoding.input_ids for encoding in batch]))
-            if kinds:
-                connection.send_bytes(_flat([_types(encoding) for encoding in batch]))
+            connection.send_bytes(pack_batch(batch, types=self._types))
             if not connection.poll(_FORWARD_S):
                 raise EOFError
-            told = json.loads(connection.recv_bytes())
-            raw = connection.recv_bytes() if "error" not in told else b""
+            answer = connection.recv_bytes()
         except (EOFError, OSError) as exc:
             self._group.lose(self._lane)
-            raise BackendLost("The model's process ended or hung.") from exc
-        if "error" in told:
-            kind = InferenceOutOfMemory if told["error"] == InferenceOutOfMemory.code else InferenceError
-            raise kind("The forward pass failed in the model's process.")
-        return self._unpack(np.frombuffer(raw, np.float32), lengths)
+            raise _lost() from exc
+        return self._read(answer, [len(encoding) for encoding in batch])
+
+    async def attach(self, done: Callable[[Numbers | BaseException], None]) -> None:
+        self._done = done
+        await self._connect()
+
+    def begin(self, batch: Sequence[Encoding]) -> None:
+        """The answer, or what `forward` raises, goes to whom `attach` was told."""
+        if self._closed:
+            raise RuntimeError("The model was closed.")
+        self._lengths = [len(encoding) for encoding in batch]
+        body = pack_batch(batch, types=self._types)
+        if self._line is not None:
+            self._line.ask(body, _FORWARD_S)
+        else:
+            self._restarting = asyncio.get_running_loop().create_task(self._restart(body))
 
     def close(self) -> None:
+        if self._closed:
+            return
         self._closed = True
-        self._group.lose(self._lane)
-        if not self._group.connections:
-            self._group.close()
+        if self._line is not None:
+            self._line.cut()
+        self._group.end(self._lane)
 
-    def _unpack(self, numbers: NDArray[np.float32], lengths: list[int]) -> Numbers:
-        """What the process sent, by input. A wrong amount is noticed by its shape."""
+    async def _connect(self) -> None:
+        line = Line(self._answered, self._lost)
+        await line.open(self._group.hand_over(self._lane))
+        self._line = line
+        if self._closed:
+            line.cut()
+
+    async def _restart(self, body: bytes) -> None:
+        """Another process, then the batch that found none."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._group.restart, self._lane)
+            await self._connect()
+        except Exception as exc:
+            self._tell(exc)
+            return
+        assert self._line is not None
+        self._line.ask(body, _FORWARD_S)
+
+    def _answered(self, body: bytes) -> None:
+        try:
+            answer: Numbers | BaseException = self._read(body, self._lengths)
+        except Exception as exc:
+            answer = exc
+        self._tell(answer)
+
+    def _lost(self, asked: bool) -> None:
+        """The process is gone, or hangs."""
+        self._line = None
+        if asked:
+            self._tell(_lost())
+
+    def _tell(self, answer: Numbers | BaseException) -> None:
+        assert self._done is not None
+        self._done(answer)
+
+    def _read(self, body: bytes, lengths: list[int]) -> Numbers:
+        """What the process sent, by input. A wrong amount is noticed by its shape. Raises what the process reports."""
+        numbers = unpack_rows(body)
         if self.head.kind != "tag":
             size = self.head.size if len(numbers) == len(lengths) * self.head.size else 1
             return numbers.reshape(-1, size)
@@ -187,14 +251,5 @@ class ProcessBackend:
         return np.split(rows, np.cumsum(lengths)[:-1])
 
 
-def _flat(rows: Sequence[Any]) -> bytes:
-    return np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]).tobytes()
-
-
-def _marked(kinds: Any) -> bool:
-    """Whether a segment id is other than 0."""
-    return bool(kinds.any()) if isinstance(kinds, np.ndarray) else any(kinds)
-
-
-def _types(encoding: Encoding) -> Any:
-    return encoding.type_ids if len(encoding.type_ids) else np.zeros(len(encoding), np.int32)
+def _lost() -> BackendLost:
+    return BackendLost("The model's process ended or hung.")

@@ -21,12 +21,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from inference.engine.backend import Encoding
 from inference.engine.errors import InferenceOutOfMemory, ModelLoadError, describe_error, ran_out_of_memory
 from inference.engine.spawn import SPARE_S
 from inference.engine.types import ClassifierConfig
+from inference.engine.wire import pack_failure, pack_rows, unpack_batch
 
 logger = logging.getLogger("inference.engine.process")
 
@@ -112,28 +110,13 @@ def _serve(backend: Any, lane: Connection[Any, Any]) -> None:
     while True:
         while not lane.poll(0) and meet_next_shape():
             pass  # Only while nobody waits: a shape takes some milliseconds.
-        told = json.loads(lane.recv_bytes())
-        ids = np.frombuffer(lane.recv_bytes(), np.int32)
-        kinds = np.frombuffer(lane.recv_bytes(), np.int32) if told["types"] else None
+        body = lane.recv_bytes()
         try:
-            rows = backend.forward(_encodings(told["lengths"], ids, kinds))
-            answer = np.concatenate([np.asarray(row, np.float32).reshape(-1) for row in rows])
+            answer = pack_rows(backend.forward(unpack_batch(body).encodings()))
         except Exception as exc:
             logger.error("forward failed: %s", describe_error(exc))
-            code = InferenceOutOfMemory.code if ran_out_of_memory(exc) else "failed"
-            lane.send_bytes(json.dumps({"error": code}).encode())
-            continue
-        lane.send_bytes(b"{}")
-        lane.send_bytes(answer.tobytes())
-
-
-def _encodings(lengths: list[int], ids: Any, kinds: Any) -> list[Encoding]:
-    ends = np.cumsum(lengths)
-    parts = np.split(ids, ends[:-1])
-    if kinds is None:
-        return [Encoding(part.tolist(), [0] * len(part), False) for part in parts]
-    types = np.split(kinds, ends[:-1])
-    return [Encoding(a.tolist(), b.tolist(), False) for a, b in zip(parts, types, strict=True)]
+            answer = pack_failure(InferenceOutOfMemory.code if ran_out_of_memory(exc) else "failed")
+        lane.send_bytes(answer)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engine.backend import Encoding
+from inference.engine.backend import Encoding, Numbers
 from inference.engine.errors import (
     BackendLost,
     EngineBusy,
@@ -27,11 +27,15 @@ from inference.engine.errors import (
     InferenceOutputError,
 )
 
-# engine, inputs, whether segment ids follow; deadline on time.monotonic() (one clock for the machine; 0: none).
-_JOB = struct.Struct("=IIBxxxd")
+# inputs, whether segment ids follow.
+_BATCH = struct.Struct("=IBxxx")
+# engine; deadline on time.monotonic() (one clock for the machine; 0: none). A batch follows.
+_JOB = struct.Struct("=Ixxxxd")
 # inputs, then the stages in ms: queue, inference.
 _ANSWER = struct.Struct("=Iff")
 _SIZE = 4
+# The first bytes of a batch's answer: numbers, or a code.
+_ROWS, _FAILURE = b"rows", b"none"
 
 _KINDS: dict[str, type[Exception]] = {
     kind.__name__: kind
@@ -48,16 +52,14 @@ _KINDS: dict[str, type[Exception]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteJob:
+class Batch:
     """What the computing side reads: `lengths` (inputs,), `ids` and `types` (tokens,) one input after the other."""
 
-    engine: int
-    deadline: float | None
     lengths: NDArray[np.int32]
     ids: NDArray[np.int32]
     types: NDArray[np.int32] | None
 
-    def encodings(self, *, arrays: bool) -> list[Encoding]:
+    def encodings(self, *, arrays: bool = False) -> list[Encoding]:
         """One encoding for each input, over arrays where the backend takes them, else over lists. Whether a
         text was cut and where its words stand is known on the other side, and stays there."""
         ends = np.cumsum(self.lengths).tolist()
@@ -73,30 +75,63 @@ class RemoteJob:
         return [Encoding(ids[a:b], kinds[a:b], False) for a, b in zip(starts, ends, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteJob:
+    """A request for engine number `engine`."""
+
+    engine: int
+    deadline: float | None
+    batch: Batch
+
+
+def pack_batch(encodings: Sequence[Encoding], *, types: bool = True) -> bytes:
+    """Token ids, and segment ids where one is other than 0 (never without `types`)."""
+    marked = types and any([_marked(encoding.type_ids) for encoding in encodings])
+    parts: list[Any] = [
+        _BATCH.pack(len(encodings), marked),
+        array("I", [len(encoding) for encoding in encodings]),
+    ]
+    parts += [_numbers(encoding.input_ids) for encoding in encodings]
+    if marked:
+        parts += [_numbers(e.type_ids if len(e.type_ids) else [0] * len(e)) for e in encodings]
+    return b"".join(parts)
+
+
+def unpack_batch(body: bytes | memoryview, at: int = 0) -> Batch:
+    """Raises ValueError for bytes that are no batch."""
+    try:
+        inputs, marked = _BATCH.unpack_from(body, at)
+    except struct.error as exc:
+        raise ValueError("Too short for a batch.") from exc
+    at += _BATCH.size
+    lengths = np.frombuffer(body, np.int32, inputs, at)
+    tokens, at = int(lengths.sum()), at + inputs * _SIZE
+    ids = np.frombuffer(body, np.int32, tokens, at)
+    return Batch(lengths, ids, np.frombuffer(body, np.int32, tokens, at + tokens * _SIZE) if marked else None)
+
+
+def _marked(kinds: Any) -> bool:
+    """Whether a segment id is other than 0."""
+    return bool(kinds.any()) if isinstance(kinds, np.ndarray) else any(kinds)
+
+
+def _numbers(row: Any) -> Any:
+    """As bytes may be joined: four to a number."""
+    return np.ascontiguousarray(row, np.int32).data if isinstance(row, np.ndarray) else array("I", row)
+
+
 def pack_job(engine: int, encodings: Sequence[Encoding], deadline: float | None) -> bytes:
     """The request for engine number `engine`."""
-    lengths, ids, types = array("I"), array("I"), array("I")
-    marked = any(any(encoding.type_ids) for encoding in encodings)
-    for encoding in encodings:
-        lengths.append(len(encoding.input_ids))
-        ids.fromlist(encoding.input_ids)
-        if marked:
-            types.fromlist(encoding.type_ids)
-    head = _JOB.pack(engine, len(encodings), marked, deadline or 0.0)
-    return b"".join((head, lengths, ids, types))
+    return _JOB.pack(engine, deadline or 0.0) + pack_batch(encodings)
 
 
 def unpack_job(body: memoryview) -> RemoteJob:
     """Raises ValueError for bytes that are no request."""
     try:
-        engine, inputs, marked, deadline = _JOB.unpack_from(body)
-        lengths = np.frombuffer(body, np.int32, inputs, _JOB.size)
-        tokens, at = int(lengths.sum()), _JOB.size + inputs * _SIZE
-        ids = np.frombuffer(body, np.int32, tokens, at)
-        types = np.frombuffer(body, np.int32, tokens, at + tokens * _SIZE) if marked else None
+        engine, deadline = _JOB.unpack_from(body)
     except struct.error as exc:
         raise ValueError("Too short for a request.") from exc
-    return RemoteJob(engine, deadline or None, lengths, ids, types)
+    return RemoteJob(engine, deadline or None, unpack_batch(body, _JOB.size))
 
 
 def pack_answer(rows: Sequence[NDArray[np.float32]], queue_ms: float, inference_ms: float) -> bytes:
@@ -109,6 +144,25 @@ def unpack_answer(body: memoryview) -> tuple[int, float, float, NDArray[np.float
     """Inputs, queue_ms, inference_ms, and all numbers one input after the other."""
     inputs, queue_ms, inference_ms = _ANSWER.unpack_from(body)
     return inputs, queue_ms, inference_ms, np.frombuffer(body, np.float32, offset=_ANSWER.size)
+
+
+def pack_rows(rows: Numbers) -> bytes:
+    """What a model's process answers: the numbers, one input after the other."""
+    return b"".join((_ROWS, *(np.ascontiguousarray(row, np.float32).data for row in rows)))
+
+
+def pack_failure(code: str) -> bytes:
+    """Or that there are none, and why."""
+    return _FAILURE + code.encode()
+
+
+def unpack_rows(body: bytes) -> NDArray[np.float32]:
+    """Raises InferenceOutOfMemory, InferenceError as the other side reports, and for bytes that are no answer."""
+    if body[:_SIZE] != _ROWS or len(body) % _SIZE:
+        code = body[_SIZE:].decode("ascii", "replace")
+        kind = InferenceOutOfMemory if code == InferenceOutOfMemory.code else InferenceError
+        raise kind("The forward pass failed in the model's process.")
+    return np.frombuffer(body, np.float32, offset=_SIZE)
 
 
 def pack_error(exc: BaseException) -> bytes:

@@ -3,6 +3,7 @@ event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import json
@@ -57,11 +58,17 @@ class LoadedModel:
 
 
 class ModelLoader:
-    """Fetches, verifies, loads, warms up and checks."""
+    """Fetches, verifies, loads, warms up and checks. Models that allow it are driven by `loop`, from whose thread nothing
+    here is called."""
 
     def __init__(
-        self, settings: ServerSettings, artifacts: ArtifactCache, load_backend: BackendLoader
+        self,
+        settings: ServerSettings,
+        artifacts: ArtifactCache,
+        load_backend: BackendLoader,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        self._loop = loop
         self._settings = settings
         self._artifacts = artifacts
         self._load_backend = load_backend
@@ -105,6 +112,7 @@ class ModelLoader:
             backend,
             name=f"engine-{served.commit_sha[:8]}",
             limits=EngineLimits(max_queued_inputs=limits.max_queued_inputs, max_wait_s=limits.max_wait_s),
+            loop=self._loop,
         )
         reference_file = self._reference_file(served, str(engine.variant))
         engine.canary = _reference(read_json(reference_file)) or []

@@ -92,7 +92,7 @@ class HostState(ServerState):
 def build_state(settings: ServerSettings, load_backend: BackendLoader, *, port: int) -> HostState:
     control, downloads = ControlPlane(settings), Downloads(settings)
     artifacts = ArtifactCache(settings.cache, downloads, most_bytes=settings.cache_mb * 1_000_000)
-    loader = ModelLoader(settings, artifacts, load_backend)
+    loader = ModelLoader(settings, artifacts, load_backend, asyncio.get_running_loop())
     limits = settings.limits
     fleet = Fleet(settings, loader)
     return HostState(

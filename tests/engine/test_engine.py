@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ from inference.engine import (
     Tag,
 )
 from inference.engine.dummy import DummyBackend
+from tests.engine.elsewhere import Elsewhere, loop_in_thread
 
 BAD = "boom"
 
@@ -62,9 +64,28 @@ class GateBackend(DummyBackend):
         return logits
 
 
+@pytest.fixture(params=["thread", "loop"], autouse=True)
+def driver(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every rule here holds whoever drives the backend: a thread, or an event loop for which it computes elsewhere."""
+    global _loop
+    if request.param == "thread":
+        yield
+        return
+    with loop_in_thread() as _loop:
+        yield
+    _loop = None
+
+
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def made(backend: DummyBackend, **options: Any) -> Engine:
+    return Engine(backend if _loop is None else Elsewhere(backend), loop=_loop, **options)  # type: ignore[arg-type]
+
+
 @contextmanager
-def running(backend: DummyBackend, **limits: object) -> Iterator[Engine]:
-    engine = Engine(backend, limits=EngineLimits(**limits))  # type: ignore[arg-type]
+def running(backend: DummyBackend, **limits: Any) -> Iterator[Engine]:
+    engine = made(backend, limits=EngineLimits(**limits))
     engine.start()
     try:
         yield engine
@@ -222,7 +243,7 @@ def test_start_fails_typed_and_ends_its_thread() -> None:
         def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
             return np.full((len(batch), 2), np.nan, dtype=np.float32)
 
-    engine = Engine(Sick())
+    engine = made(Sick())
     with pytest.raises(ModelLoadError) as caught:
         engine.start()
     assert caught.value.code == "warm_up_failed"
@@ -233,7 +254,7 @@ def test_start_fails_typed_and_ends_its_thread() -> None:
 def test_start_refuses_a_model_that_left_its_reference() -> None:
     with running(DummyBackend()) as engine:
         reference = engine.canary
-    other = Engine(DummyBackend(salt=1), canary_reference=reference)
+    other = made(DummyBackend(salt=1), canary_reference=reference)
     with pytest.raises(ModelLoadError) as caught:
         other.start()
     assert caught.value.code == "canary_failed"
@@ -245,7 +266,7 @@ def test_start_refuses_a_model_that_looks_at_its_neighbours() -> None:
         def forward(self, batch: Sequence[Encoding]) -> NDArray[np.float32]:
             return super().forward(batch) * len(batch)
 
-    engine = Engine(Leaky())
+    engine = made(Leaky())
     with pytest.raises(ModelLoadError, match="when run alone"):
         engine.start()
     engine.close(5)

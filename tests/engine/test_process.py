@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -17,16 +18,29 @@ import pytest
 
 from inference.engine import Classify, Engine, InferenceError, ModelLoadError, Prediction, Tag, load_backend
 from inference.engine.process import ProcessBackend, load_in_processes
+from tests.engine.elsewhere import loop_in_thread
 from tests.engine.families import TASK, build_family
 from tests.engine.tiny import LINES, tiny_config
 
 pytestmark = pytest.mark.service
 
 
+@pytest.fixture(params=["thread", "loop"])
+def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop | None]:
+    """What drives the process: a thread that waits for it, or an event loop that does not."""
+    if request.param == "thread":
+        yield None
+        return
+    with loop_in_thread() as running:
+        yield running
+
+
 @pytest.fixture
-def started(snapshot: Path) -> Iterator[tuple[Engine, list[ProcessBackend]]]:
+def started(
+    snapshot: Path, loop: asyncio.AbstractEventLoop | None
+) -> Iterator[tuple[Engine, list[ProcessBackend]]]:
     backends = load_in_processes(tiny_config(snapshot), threads=1)
-    engine = Engine(backends)
+    engine = Engine(backends, loop=loop)
     engine.start()
     yield engine, backends
     engine.close()
@@ -109,7 +123,37 @@ def test_a_snapshot_that_cannot_load_says_why(spoiled: Path) -> None:
     assert caught.value.code == "no_safetensors"
 
 
-def test_two_lanes_share_one_queue(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_hangs_is_replaced(
+    started: tuple[Engine, list[ProcessBackend]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, [backend] = started
+    before = engine.ask(LINES)
+    monkeypatch.setattr("inference.engine.process._FORWARD_S", 0.5)
+    child = child_of(backend)
+    child.suspend()
+    try:
+        with pytest.raises(InferenceError):
+            engine.ask(LINES[:1])
+        monkeypatch.setattr("inference.engine.process._FORWARD_S", 60)
+        assert engine.ask(LINES) == before
+    finally:
+        child.resume()
+
+
+def test_a_closed_engine_answers_what_waits_and_ends_its_process(
+    started: tuple[Engine, list[ProcessBackend]],
+) -> None:
+    engine, [backend] = started
+    child = child_of(backend)
+    waiting = [engine.submit(engine.admit(1), [line]) for line in LINES for _ in range(5)]
+    engine.close()
+    assert all(isinstance(one.result(5).results[0], Prediction) for one in waiting)
+    assert not child.is_running() and not engine.alive
+
+
+def test_two_lanes_share_one_queue(
+    snapshot: Path, loop: asyncio.AbstractEventLoop | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half precision on a CPU takes a process a core; here two fp32 lanes stand for them."""
     from inference.engine import process
 
@@ -117,7 +161,7 @@ def test_two_lanes_share_one_queue(snapshot: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(process, "_Group", lambda *_, **__: group)
     backends = load_in_processes(tiny_config(snapshot), threads=1)
     assert len(backends) == 2
-    engine = Engine(backends)
+    engine = Engine(backends, loop=loop)
     engine.start()
     answers = [engine.submit(engine.admit(6), LINES) for _ in range(10)]
     wanted = answers[0].result(30).results

@@ -152,13 +152,13 @@ def test_admit_reads_the_host_s_queue_and_refuses_before_any_work() -> None:
 def test_a_job_crosses_with_its_ids_types_and_deadline() -> None:
     encodings = [Encoding([1, 2**32 - 1, 3], [0, 1, 1], True), Encoding([5], [0], False)]
     job = unpack_job(memoryview(pack_job(9, encodings, 12.5)))
-    assert (job.engine, job.deadline, job.lengths.tolist()) == (9, 12.5, [3, 1])
-    lists = job.encodings(arrays=False)
+    assert (job.engine, job.deadline, job.batch.lengths.tolist()) == (9, 12.5, [3, 1])
+    lists = job.batch.encodings()
     assert [(e.input_ids, e.type_ids) for e in lists] == [([1, 2**32 - 1, 3], [0, 1, 1]), ([5], [0])]
     plain = unpack_job(memoryview(pack_job(9, [replace(e, type_ids=[0] * len(e)) for e in encodings], None)))
-    assert plain.types is None and plain.deadline is None
-    assert [e.type_ids for e in plain.encodings(arrays=False)] == [[0, 0, 0], [0]]
-    arrays = plain.encodings(arrays=True)
+    assert plain.batch.types is None and plain.deadline is None
+    assert [e.type_ids for e in plain.batch.encodings()] == [[0, 0, 0], [0]]
+    arrays = plain.batch.encodings(arrays=True)
     assert [e.input_ids[0] for e in arrays] == [1, 5] and [len(e.type_ids) for e in arrays] == [0, 0]
 
 
