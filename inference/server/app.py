@@ -8,13 +8,14 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
 from inference.engine.errors import describe_error
+from inference.server.asgi import request_from, send_response
 from inference.server.background import start_background, stop_background
 from inference.server.body import ClientGone
-from inference.server.connections import ANSWER
 from inference.server.errors import ApiError
 from inference.server.hosts import Hosts
 from inference.server.http import (
@@ -84,6 +85,7 @@ class Application:
         self.state: ServerState | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As an ASGI server calls it."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
@@ -91,7 +93,10 @@ class Application:
             await send({"type": "websocket.close", "code": 1000})
             return
         assert self.state is not None
-        request = Request(scope, receive, self.state)
+        await send_response(send, await self.respond(request_from(scope, receive, self.state)))
+
+    async def respond(self, request: Request) -> Response:
+        """The whole answer, whatever happens."""
         request.id = _request_id(request)
         # Also when the server stops amid the answer: the line says that there was a request.
         status = 0
@@ -99,31 +104,22 @@ class Application:
             response = await self._answer(request)
             status = response.status
             response.headers.append((b"x-request-id", request.id.encode()))
-            whole = scope.pop(ANSWER, None)
-            if whole is None or not whole(status, response.headers, response.body):
-                await send({"type": "http.response.start", "status": status, "headers": response.headers})
-                await send({"type": "http.response.body", "body": response.body})
+            return response
         finally:
             _write(request, status, (time.monotonic() - request.started) * 1000)
 
-    def refuse_at_once(self, scope: Scope, receive: Receive, answer: Callable[..., bool]) -> bool:
-        """Answer 429 here and now, without a task and before anything is known of the caller, when no model has room for
-        what is asked; False when it is another request, or cannot be written now. What refusing a flood costs is taken
-        from the models."""
-        state = self.state
-        if state is None or scope["method"] != "POST" or not state.slots.full:
-            return False
-        routes, _ = ROUTES.find(scope["path"])
+    def refusal(self, request: Request) -> Response | None:
+        """429 here and now, without a task and before anything is known of the caller, when no model has room for
+        what is asked; None for any other request. What refusing a flood costs is taken from the models."""
+        if request.method != "POST" or not request.state.slots.full:
+            return None
+        routes, _ = ROUTES.find(request.path)
         if "POST" not in routes or not routes["POST"].computes:
-            return False
-        request = Request(scope, receive, state)
+            return None
         request.id, request.route, request.log["code"] = _request_id(request), routes["POST"].path, "busy"
-        response = _refusal(protocol_of(request.path))
-        headers = [*response.headers, (b"x-request-id", request.id.encode())]
-        if not answer(response.status, headers, response.body):
-            return False
+        response = _refusal(protocol_of(request.path), request.id)
         _write(request, response.status, 0.0)
-        return True
+        return response
 
     async def _answer(self, request: Request) -> Response:
         try:
@@ -165,8 +161,14 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+def _refusal(protocol: str, request_id: str) -> Response:
+    response = copy(_refusals(protocol))
+    response.headers = [*response.headers, (b"x-request-id", request_id.encode())]
+    return response
+
+
 @lru_cache
-def _refusal(protocol: str) -> Response:
+def _refusals(protocol: str) -> Response:
     exc = busy()
     return json_response(shape_of(protocol, exc), status=exc.status, headers=exc.headers)
 

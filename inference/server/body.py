@@ -39,6 +39,11 @@ async def read_body(
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit * _PATIENCE:
         raise _too_large(limit, close=True)
+    body = request.source.whole()
+    if body is not None:
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
     task = asyncio.current_task()
     assert task is not None
     watch = Watch(deadline, task.cancel)
@@ -59,7 +64,7 @@ async def _read(request: Request, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
-        message = await request.receive()
+        message = await request.source.receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         chunk = message.get("body", b"")

@@ -1,7 +1,7 @@
 """The server's own piece of HTTP: a request, an answer, and which handler a path means.
 
-No framework's: one's matching, layers and objects cost more than all else that a request needs (ADR 18). ASGI is the contract,
-so any server of that kind runs it.
+No framework's: one's matching, layers and objects cost more than all else that a request needs (ADR 18). Our own connections
+hand requests over as they are (`connections`); from any other server they come by ASGI (`asgi`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -24,23 +24,35 @@ Send = Callable[[Message], Awaitable[None]]
 JSON = b"application/json"
 
 
+class Source(Protocol):
+    """Where a request comes from."""
+
+    @property
+    def address(self) -> str:
+        """Of the caller."""
+
+    def whole(self) -> bytes | None:
+        """The body, when all of it has come and none was read; None: `receive` it."""
+
+    async def receive(self) -> Message:
+        """As ASGI has it: a piece of the body, and once the caller has left `http.disconnect`."""
+
+
 class Request:
-    """One request, and what is known of it so far. `log` goes into its one log line; `started` is on the clock of
-    `time.monotonic()`."""
+    """One request, and what is known of it so far. `headers` are in lower case, the first of each name. `log` goes into its
+    one log line; `started` is on the clock of `time.monotonic()`."""
 
     __slots__ = (
-        "headers", "id", "log", "method", "path", "path_params", "receive", "route", "scope", "started", "state",
+        "headers", "id", "log", "method", "path", "path_params", "route", "source", "started", "state",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, state: ServerState) -> None:
-        self.scope, self.receive, self.state = scope, receive, state
+    def __init__(
+        self, method: str, path: str, headers: dict[bytes, bytes], source: Source, state: ServerState
+    ) -> None:
+        self.method, self.path, self.headers, self.source, self.state = method, path, headers, source, state
         self.started = time.monotonic()
         self.id = ""
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        # Of a header that is there twice the first one counts.
-        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-        self.path_params: dict[str, str] = {}
+        self.path_params: Mapping[str, str] = {}
         self.route: str | None = None
         self.log: dict[str, Any] = {}
 
@@ -48,12 +60,6 @@ class Request:
         """`name` in lower case."""
         value = self.headers.get(name)
         return default if value is None else value.decode("latin-1")
-
-    @property
-    def address(self) -> str:
-        """Of the caller."""
-        client = self.scope.get("client")
-        return str(client[0]) if client else ""
 
 
 class Response:

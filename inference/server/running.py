@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,19 @@ from inference.server.settings import ServerSettings
 logger = logging.getLogger(__name__)
 
 
-class DrainingServer(uvicorn.Server):
+class LookingServer(uvicorn.Server):
+    """Looks every second for connections on which nothing happens: one look at all of them, where uvicorn sets and cancels
+    a timer with each request."""
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                connection.look(now)  # type: ignore[union-attr]
+        return await super().on_tick(counter)
+
+
+class DrainingServer(LookingServer):
     """Takes the first SIGTERM or SIGINT as the beginning of a drain, the second as impatience."""
 
     def __init__(self, config: uvicorn.Config, application: Application, delay_s: float) -> None:

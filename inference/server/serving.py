@@ -157,7 +157,7 @@ class Turn(Visit):
         """Wait for the answer, the deadline or the caller's hanging up; in the last two cases the work is dropped.
         Raises TooLate, ClientGone, and what the engine answers."""
         future, patience = pending.future, self.state.patience
-        watch = Watch(self.deadline, future.cancel, self.request.receive)
+        watch = Watch(self.deadline, future.cancel, self.request.source.receive)
         patience.add(watch)
         try:
             return await future
@@ -270,7 +270,9 @@ def known_caller(request: Request, state: ServerState) -> Grant | None:
 
 async def caller(request: Request, state: ServerState) -> Grant:
     """The caller's grant. Raises ApiError 401, 403 (no scope infer), 429, 503."""
-    return _admitted(request, await state.tokens.grant(request.header(b"authorization"), request.address))
+    return _admitted(
+        request, await state.tokens.grant(request.header(b"authorization"), request.source.address)
+    )
 
 
 def _admitted(request: Request, grant: Grant) -> Grant:

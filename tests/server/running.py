@@ -17,9 +17,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from inference.engine.dummy import load_dummy
-from inference.server.app import create_app
+from inference.server.app import Application, create_app
 from inference.server.connections import Connection
 from inference.server.loading import BackendLoader
+from inference.server.running import LookingServer
 from inference.server.settings import Limits, ServerSettings
 from inference.server.workers.host import Host
 from tests.server.control_plane import MODEL_ID, SERVICE_TOKEN, TOKEN
@@ -27,17 +28,17 @@ from tests.server.control_plane import MODEL_ID, SERVICE_TOKEN, TOKEN
 
 @contextmanager
 def running(app: ASGIApp, *, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
-    """Serve the application in a thread; yields its base URL."""
+    """Serve the application in a thread, ours on its own connections; yields its base URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=Connection if isinstance(app, Application) else "httptools",
         log_config=None,
         access_log=False,
         lifespan=lifespan,
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
+    server = (LookingServer if isinstance(app, Application) else uvicorn.Server)(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     eventually(lambda: server.started, "the server did not start")

@@ -7,12 +7,12 @@ import http.client
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from inference.server.app import ROUTES, Application
+from inference.server.app import ROUTES
+from inference.server.asgi import request_from
 from inference.server.http import Request, Response, Route, Routes, json_response
 from inference.server.patience import LOOK_S, HungUp, Patience, TooLate, Watch
 from tests.server.conftest import World
@@ -66,7 +66,7 @@ def test_one_route_twice_is_a_mistake() -> None:
 
 def test_of_a_header_given_twice_the_first_counts() -> None:
     scope = {"method": "GET", "path": "/", "headers": [(b"host", b"ours"), (b"host", b"theirs")]}
-    request = Request(scope, None, None)  # type: ignore[arg-type]
+    request = request_from(scope, None, None)  # type: ignore[arg-type]
     assert request.header(b"host") == "ours"
     assert request.header(b"accept", "none") == "none"
 
@@ -170,13 +170,6 @@ def test_while_nothing_has_room_a_flood_is_refused_before_anything_is_known_of_i
     if not web_workers:
         lines = [vars(r) for r in caplog.records if vars(r).get("code") == "busy"]
         assert lines and all(line["route"] and line["request_id"] for line in lines)
-
-
-def test_a_refusal_that_cannot_be_written_now_goes_the_long_way() -> None:
-    application = Application(lambda: None, ())  # type: ignore[arg-type, return-value]
-    application.state = SimpleNamespace(slots=SimpleNamespace(full=True))  # type: ignore[assignment]
-    scope = {"method": "POST", "path": f"/v1/predict/{MODEL_ID}", "headers": []}
-    assert not application.refuse_at_once(scope, silence, lambda *_: False)
 
 
 # Patience

@@ -31,7 +31,7 @@ from inference.server.control import ControlPlane
 from inference.server.garbage import look_seldom
 from inference.server.logs import TextHasher, configure_logging
 from inference.server.manifest import ModelKey
-from inference.server.running import uvicorn_config
+from inference.server.running import LookingServer, uvicorn_config
 from inference.server.settings import Limits, ServerSettings
 from inference.server.state import Places, ServerState, tokeniser_pool
 from inference.server.threads import in_thread
@@ -224,7 +224,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
 
-class WorkerServer(uvicorn.Server):
+class WorkerServer(LookingServer):
     """Serves connections that it is given. Signals are the host's business: it says when to stop."""
 
     def __init__(self, config: uvicorn.Config, ended: Callable[[], None]) -> None:
