@@ -24,19 +24,21 @@ class Admission:
 
     def __init__(self, limit: int, max_wait_s: float = float("inf")) -> None:
         self.limit, self._max_wait_s = limit, max_wait_s
-        self._cells: MutableSequence[int] | memoryview[int] = array("q", [0, limit])
-        self._waiting, self._room = 0, 1
-        self._lock = threading.Lock()
+        self.cells: MutableSequence[int] | memoryview[int] = array("q", [0, limit])
+        # Where in the cells the number of those that wait stands, and how many may.
+        self.at, self._room = 0, 1
+        # Of the cells; permits take it, too.
+        self.lock = threading.Lock()
         self._paces: dict[int, float] = {}
 
     @property
     def waiting(self) -> int:
-        return self._cells[self._waiting]
+        return self.cells[self.at]
 
     @property
     def room(self) -> int:
         """How many may wait just now."""
-        return self._cells[self._room]
+        return self.cells[self._room]
 
     @property
     def has_room(self) -> bool:
@@ -45,23 +47,23 @@ class Admission:
 
     def publish(self, cells: memoryview[int], waiting: int, room: int) -> None:
         """Keep both numbers in those cells from now on (memory that other processes read)."""
-        with self._lock:
+        with self.lock:
             cells[waiting], cells[room] = self.waiting, self.room
-            self._cells, self._waiting, self._room = cells, waiting, room
+            self.cells, self.at, self._room = cells, waiting, room
 
     def take(self, inputs: int) -> Permit:
         """A permit for so many inputs. Raises EngineBusy when they do not fit now."""
-        with self._lock:
+        with self.lock:
             waiting = self.waiting
             if is_full(waiting, self.room, self.limit, inputs):
                 raise EngineBusy(f"{waiting} inputs are waiting and at most {self.room} may.")
-            self._cells[self._waiting] += inputs
+            self.cells[self.at] += inputs
         return Permit(self, inputs)
 
     def served(self, lane: int, inputs: int, spent_s: float, crowded: bool) -> None:
         """A lane computed so many inputs. Only a batch that left others waiting tells the pace; one that took all
         tells that it is no slower."""
-        with self._lock:
+        with self.lock:
             known = self._paces.get(lane)
             if crowded:
                 pace = inputs / max(spent_s, 1e-6)
@@ -70,11 +72,7 @@ class Admission:
                 self._paces[lane] = known * _GROWTH
             if self._paces:
                 expected = sum(self._paces.values()) * self._max_wait_s * _SHARE
-                self._cells[self._room] = int(min(self.limit, max(1, expected)))
-
-    def _give_back(self, inputs: int) -> None:
-        with self._lock:
-            self._cells[self._waiting] -= inputs
+                self.cells[self._room] = int(min(self.limit, max(1, expected)))
 
 
 def is_full(waiting: int, room: int, limit: int, inputs: int) -> bool:
@@ -85,17 +83,20 @@ def is_full(waiting: int, room: int, limit: int, inputs: int) -> bool:
 class Permit:
     """Held from admission until each input's forward pass begins (or the request ends otherwise)."""
 
+    __slots__ = ("_admission", "_held", "inputs")
+
     def __init__(self, admission: Admission, inputs: int) -> None:
         self.inputs = inputs
         self._admission = admission
-        self._lock = threading.Lock()
         self._held = inputs
 
     def release(self, inputs: int | None = None) -> None:
         """Give places back: so many, or all that are left. May be called twice: the worker and the caller's
         clean-up both do."""
-        with self._lock:
-            freed = self._held if inputs is None else min(inputs, self._held)
+        if not self._held:
+            return  # It never grows: nothing to give back, without asking for the lock.
+        admission = self._admission
+        with admission.lock:
+            freed = self._held if inputs is None or inputs > self._held else inputs
             self._held -= freed
-        if freed:
-            self._admission._give_back(freed)
+            admission.cells[admission.at] -= freed

@@ -8,6 +8,7 @@ from inference.engine.errors import InferenceInputError
 from inference.engine.tasks import Input
 
 MAX_CHARS = 100_000
+_PAIRS = (tuple, list)
 
 
 def check_texts(
@@ -35,8 +36,8 @@ def check_inputs(
     inputs: Sequence[object], *, max_inputs: int | None = None, max_chars: int = MAX_CHARS
 ) -> list[Input]:
     """As `check_texts`, where an input may also be a pair of texts. Raises bad_pair besides."""
-    if isinstance(inputs, str) or not any(isinstance(one, tuple | list) for one in inputs):
-        return [*check_texts(inputs, max_inputs=max_inputs, max_chars=max_chars)]
+    if isinstance(inputs, str) or not any([isinstance(one, _PAIRS) for one in inputs]):
+        return check_texts(inputs, max_inputs=max_inputs, max_chars=max_chars)  # type: ignore[return-value]
     if max_inputs is not None:
         check_texts(["x"] * len(inputs), max_inputs=max_inputs)
     return [_check_input(one, index, max_chars) for index, one in enumerate(inputs)]

@@ -8,6 +8,8 @@ import math
 from collections.abc import Collection
 from typing import Any, NoReturn
 
+import orjson
+
 from inference.server.errors import ApiError
 from inference.server.http import JSON, Request
 from inference.server.patience import Patience, Watch
@@ -86,6 +88,9 @@ def parse_json(raw: bytes) -> Any:
     """The JSON value. Raises ApiError 422 for bytes that are not UTF-8, not JSON, or JSON that two readers
     may understand differently: NaN and Infinity, numbers beyond a float, repeated keys, nesting beyond
     MAX_DEPTH."""
+    plain = _plain(raw)
+    if plain is not None:
+        return plain
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -99,6 +104,26 @@ def parse_json(raw: bytes) -> Any:
     except ValueError:
         raise _invalid("The body holds a number that is too long.") from None
     _check_depth(value)
+    return value
+
+
+def _plain(raw: bytes) -> dict[str, Any] | None:
+    """What nearly every request is, by the quicker parser: an object of texts and lists of texts. None: look closely.
+
+    That parser refuses what is not JSON or not Unicode, as ours does, but takes the last of a repeated key; there are none
+    where the body has as many colons as the object has keys.
+    """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(value, dict) or raw.count(b":") != len(value):
+        return None
+    for one in value.values():
+        if not isinstance(one, str) and not (
+            isinstance(one, list) and all([isinstance(text, str) for text in one])
+        ):
+            return None
     return value
 
 

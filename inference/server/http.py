@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -78,7 +79,12 @@ class Response:
         self.body, self.status = body, status
         self.headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
         if headers:
-            self.headers += [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers.items()]
+            self.headers += [_encoded(name, value) for name, value in headers.items()]
+
+
+@lru_cache(1024)
+def _encoded(name: str, value: str) -> tuple[bytes, bytes]:
+    return name.lower().encode("latin-1"), value.encode("latin-1")
 
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -119,8 +125,10 @@ class Routes:
         self._root = _Node()
         for route in self.all:
             self._add(route)
+        # A server is asked for few paths, again and again; strangers may ask for any number of others.
+        self.find = lru_cache(1024)(self._find)
 
-    def find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+    def _find(self, path: str) -> tuple[dict[str, Route], Mapping[str, str]]:
         """What may be asked of that path, by method, and the path's parameters; nothing for an unknown one."""
         node, segments = self._root, path.split("/")
         for segment in segments:

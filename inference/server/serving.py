@@ -136,7 +136,7 @@ class Turn(Visit):
         hashes = self._hashes(checked) if size <= _INLINE_BYTES else await self.work(self._hashes, checked)
         log = request.log
         log["inputs"], log["chars"], log["hashes"] = len(checked), chars, hashes
-        with _typed_errors(self.state.settings.limits.deadline_s):
+        try:
             permit = engine.admit(len(checked))
             # Released here as well: this task may be cancelled before the request is queued.
             try:
@@ -150,6 +150,12 @@ class Turn(Visit):
                 permit.release()
                 raise
             answer = await self._wait(pending)
+        except Exception as exc:
+            typed = _answer_for(exc, self.state.settings.limits.deadline_s)
+            if typed is None:
+                raise
+            # The log of a failure says what was behind it; what a caller did wrong has nothing behind it.
+            raise typed from (exc if isinstance(exc, InferenceError) else None)
         self._note(answer)
         return answer
 
@@ -291,29 +297,21 @@ def input_error(exc: InferenceInputError) -> ApiError:
     return ApiError(422, exc.code, str(exc), details=dict(exc.details))
 
 
-class _typed_errors:
-    """The engine's exceptions as answers."""
-
-    def __init__(self, deadline_s: float) -> None:
-        self._deadline_s = deadline_s
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
-        if isinstance(exc, InferenceInputError):
-            raise input_error(exc) from None
-        if isinstance(exc, EngineBusy):
-            raise busy(exc.retry_after_s) from None
-        if isinstance(exc, EngineDeadline | TooLate):
-            details = {"deadline_s": self._deadline_s}
+def _answer_for(exc: Exception, deadline_s: float) -> ApiError | None:
+    """The engine's exceptions as answers; None for what is none of its."""
+    match exc:
+        case InferenceInputError():
+            return input_error(exc)
+        case EngineBusy():
+            return busy(exc.retry_after_s)
+        case EngineDeadline() | TooLate():
             message = "The answer was not ready in time."
-            raise ApiError(504, "deadline_exceeded", message, details=details) from None
-        if isinstance(exc, InferenceOutputError):
-            raise ApiError(500, exc.code, "The model's answer on this request is no answer.") from exc
-        if isinstance(exc, InferenceError):
+            return ApiError(504, "deadline_exceeded", message, details={"deadline_s": deadline_s})
+        case InferenceOutputError():
+            return ApiError(500, exc.code, "The model's answer on this request is no answer.")
+        case InferenceError():
             # Often memory: the same request may pass when fewer are running.
-            raise ApiError(503, exc.code, "The model failed on this request.", retry_after_s=1) from exc
-        if isinstance(exc, EngineClosed):
-            message = "The model is being replaced."
-            raise ApiError(503, "model_unavailable", message, retry_after_s=1) from None
+            return ApiError(503, exc.code, "The model failed on this request.", retry_after_s=1)
+        case EngineClosed():
+            return ApiError(503, "model_unavailable", "The model is being replaced.", retry_after_s=1)
+    return None

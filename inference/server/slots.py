@@ -108,7 +108,7 @@ class Slots:
     def _find(self, team: str, model_id: str, selector: str) -> Slot:
         if self.generation is None:
             raise ApiError(503, "starting", "The server has no manifest yet.", retry_after_s=2)
-        if not _SHA1.fullmatch(selector):
+        if len(selector) != 40 or not _SHA1.fullmatch(selector):
             if (slot := self._slots.get(SlotKey(team, model_id, selector))) is not None:
                 return slot
         else:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from inference.server.errors import ApiError
 
 _SELECTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
+@lru_cache(1024)
 def parse_target(org: str, name: str) -> tuple[str, str | None]:
     """model_id and selector (channel or SHA) of {org}/{name}[@{selector}]. Raises ApiError 404."""
     name, at, selector = name.partition("@")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from inference.server.errors import ApiError
@@ -15,6 +16,7 @@ _OPENAI_KINDS = {
 _TEI_KINDS = {413: "validation", 422: "validation", 429: "overloaded", 500: "backend", 503: "unhealthy"}
 
 
+@lru_cache(1024)
 def protocol_of(path: str) -> str:
     """assay, hf, tei, openai, kserve or control, from the first words of a path."""
     first = path.split("/", 2)[1] if path.startswith("/") else ""

@@ -7,6 +7,8 @@ from typing import Any
 from inference.engine import Input
 from inference.server.errors import ApiError
 
+_NONE: dict[str, tuple[Any, ...]] = {}
+
 
 class Fields:
     """An object of the body. `known` are the fields of the protocol that we honour; `neutral` those that may
@@ -17,8 +19,8 @@ class Fields:
     ) -> None:
         if not isinstance(value, dict):
             raise bad("not_an_object", f"{name} must be a JSON object.")
-        neutral = neutral or {}
-        if unknown := value.keys() - known - neutral.keys():
+        neutral = neutral or _NONE
+        if not value.keys() <= known and (unknown := value.keys() - known - neutral.keys()):
             # How many, not which: a key can be a text that slipped.
             known_words = ", ".join(sorted(known))
             raise bad(
