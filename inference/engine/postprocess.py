@@ -121,8 +121,11 @@ def _few_probabilities(row: list[float], activation: str) -> list[float]:
 def _predict(
     chances: list[float], encoding: Encoding, labels: Sequence[str], top_k: int | None
 ) -> Prediction:
-    # The sort is stable: of two equal labels the first wins, as argmax has it.
-    places = sorted(range(len(chances)), key=lambda i: -chances[i])[: 1 if top_k is None else top_k]
+    # Of two equal labels the first wins, as argmax has it; the sort is stable.
+    if top_k is None:
+        best = max(chances)
+        return Prediction(labels[chances.index(best)], round(best, 6), len(encoding), encoding.truncated)
+    places = sorted(range(len(chances)), key=lambda i: -chances[i])[:top_k]
     return _prediction(encoding, labels, places, [chances[i] for i in places], top_k)
 
 

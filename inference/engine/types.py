@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -121,8 +122,12 @@ class Variant:
     dtype: str
     device: str
 
-    def __str__(self) -> str:
+    @cached_property
+    def _name(self) -> str:
         return f"{self.backend}/{self.dtype}/{self.device}"
+
+    def __str__(self) -> str:
+        return self._name
 
 
 @dataclass(frozen=True)

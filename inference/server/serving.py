@@ -106,7 +106,12 @@ class Turn(Visit):
     __slots__ = ("model", "slot")
 
     def __init__(self, visit: Visit, slot: Slot, model: LoadedModel) -> None:
-        super().__init__(visit.request, visit.state, visit.grant)
+        self.request, self.state, self.grant, self.deadline = (
+            visit.request,
+            visit.state,
+            visit.grant,
+            visit.deadline,
+        )
         self.slot, self.model = slot, model
 
     @property
@@ -192,18 +197,24 @@ class Turn(Visit):
         return [hasher(one if isinstance(one, str) else "\x1f".join(one)) for one in inputs]
 
     def _note(self, answer: Answer) -> None:
-        results, log, state = answer.results, self.request.log, self.state
+        results, variant, tokenization_ms, queue_ms, inference_ms = answer
         tokens = [r.token_count for r in results]
-        log["tokens"], log["truncated"] = tokens, sum([r.truncated for r in results])
-        log["variant"] = str(answer.variant)
-        log["tokenization_ms"], log["queue_ms"] = answer.tokenization_ms, answer.queue_ms
-        log["inference_ms"] = answer.inference_ms
-        if predictions := [r for r in results if isinstance(r, Prediction)]:
-            log["labels"] = [p.label for p in predictions]
-            log["confidences"] = [p.confidence for p in predictions]
-        whole = sum(tokens)
+        truncated = sum([r.truncated for r in results])
+        noted = {
+            "tokens": tokens,
+            "truncated": truncated,
+            "variant": str(variant),
+            "tokenization_ms": tokenization_ms,
+            "queue_ms": queue_ms,
+            "inference_ms": inference_ms,
+        }
+        if results and isinstance(results[0], Prediction):
+            noted["labels"] = [p.label for p in results]  # type: ignore[union-attr]
+            noted["confidences"] = [p.confidence for p in results]  # type: ignore[union-attr]
+        self.request.log |= noted
+        whole, state = sum(tokens), self.state
         state.quotas.spend(self.grant.token_id, whole)
-        state.metrics.answered(self.model.key, answer, whole, log["truncated"])
+        state.metrics.answered(self.model.key, answer, whole, truncated)
 
 
 class visiting:
