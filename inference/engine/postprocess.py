@@ -170,10 +170,12 @@ def read_results(
 ) -> tuple[Result, ...]:
     """What a request gets for its inputs' numbers. Raises InferenceOutputError for NaN or Inf."""
     head, labels = known.head, known.labels
+    if isinstance(options, Classify):
+        return tuple(
+            to_predictions(rows, encodings, labels, options.top_k, options.activation or head.activation)
+        )
     pairs = zip(rows, encodings, strict=True)
     match options:
-        case Classify(top_k, activation):
-            return tuple(to_predictions(rows, encodings, labels, top_k, activation or head.activation))
         case Tag():
             return tuple(
                 find_entities(probabilities(row), e, labels, options, known.join) for row, e in pairs

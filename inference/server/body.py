@@ -25,11 +25,9 @@ class ClientGone(Exception):
     """The client hung up before it had sent everything; there is nobody to answer."""
 
 
-async def read_body(
-    request: Request, *, limit: int, deadline: float, patience: Patience, kinds: Collection[bytes] = ()
-) -> bytes:
-    """The body, at most `limit` bytes, before `deadline` (`time.monotonic()`). `kinds` are media types beside JSON that
-    are taken. Raises ApiError 413, 415, 408; ClientGone."""
+def body_now(request: Request, limit: int, kinds: Collection[bytes] = ()) -> bytes | None:
+    """The body, at most `limit` bytes, when all of it has come; None: it has to be waited for. `kinds` are media types
+    beside JSON that are taken. Raises ApiError 413, 415."""
     headers = request.headers
     kind = headers.get(b"content-type", JSON)
     if kind != JSON:
@@ -38,14 +36,18 @@ async def read_body(
             raise _wrong_kind()
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise _wrong_kind()
-    declared = headers.get(b"content-length", b"")
+    body = request.source.whole()
+    if body is not None and len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def read_body(request: Request, *, limit: int, deadline: float, patience: Patience) -> bytes:
+    """The rest of the body, at most `limit` bytes, before `deadline` (`time.monotonic()`). Raises ApiError 413, 408;
+    ClientGone."""
+    declared = request.headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit * _PATIENCE:
         raise _too_large(limit, close=True)
-    body = request.source.whole()
-    if body is not None:
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
     task = asyncio.current_task()
     assert task is not None
     watch = Watch(deadline, task.cancel)

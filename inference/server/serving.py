@@ -29,7 +29,7 @@ from inference.engine import (
 )
 from inference.engine.inbox import Pending
 from inference.engine.validate import check_inputs
-from inference.server.body import ClientGone, parse_json, read_body
+from inference.server.body import ClientGone, body_now, parse_json, read_body
 from inference.server.errors import ApiError
 from inference.server.http import Request
 from inference.server.loading import LoadedModel
@@ -56,16 +56,21 @@ class Visit:
         self.request, self.state, self.grant = request, state, grant
         self.deadline = request.started + state.settings.limits.deadline_s
 
+    def check_room(self) -> None:
+        """Raises ApiError 429 before a byte of a request is read that would find no place."""
+
     async def read_bytes(self, *kinds: bytes) -> bytes:
-        """The body; `kinds` are media types that it may have beside JSON. Raises ApiError 408, 413, 415."""
+        """The body; `kinds` are media types that it may have beside JSON. Raises ApiError 408, 413, 415, 429."""
+        self.check_room()
         state = self.state
         limit = state.settings.limits.max_body_bytes
-        return await read_body(
-            self.request, limit=limit, deadline=self.deadline, patience=state.patience, kinds=kinds
-        )
+        body = body_now(self.request, limit, kinds)
+        if body is None:
+            body = await read_body(self.request, limit=limit, deadline=self.deadline, patience=state.patience)
+        return body
 
     async def read_json(self) -> Any:
-        """The body's JSON. Raises ApiError 408, 413, 415, 422."""
+        """The body's JSON. Raises ApiError 408, 413, 415, 422, 429."""
         raw = await self.read_bytes()
         return parse_json(raw) if len(raw) <= _INLINE_BYTES else await self.work(parse_json, raw)
 
@@ -119,11 +124,9 @@ class Turn(Visit):
         """What each answer carries, whatever the protocol."""
         return {"X-Model-Revision": self.model.key.commit_sha}
 
-    async def read_bytes(self, *kinds: bytes) -> bytes:
-        """As a visit's; ApiError 429 before a byte of a request that would find no place in the queue."""
+    def check_room(self) -> None:
         if not self.model.engine.has_room:
             raise busy()
-        return await super().read_bytes(*kinds)
 
     def give_back(self) -> None:
         self.state.slots.give_back(self.model)
@@ -218,57 +221,51 @@ class Turn(Visit):
 
 
 class visiting:
-    """A place and a caller, for a protocol that names the model in the body. Raises ApiError 401, 403, 429,
-    503. (Classes, not generators: every request passes here.)"""
+    """1. a place among the running requests  2. who is calling, and one request of their quota: for a protocol that names
+    the model in the body. Raises ApiError 401, 403, 429, 503. (Classes, not generators: every request passes here.)"""
 
     __slots__ = ("_request",)
 
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    async def __aenter__(self) -> Visit:
-        return await _enter(self._request)
+    async def __aenter__(self) -> Any:
+        request = self._request
+        state = request.state
+        _take_place(state)
+        try:
+            grant = known_caller(request, state) or await caller(request, state)
+            state.quotas.begin(grant.token_id)
+            return self._begin(Visit(request, state, grant))
+        except BaseException:
+            state.places.change(-1)
+            raise
 
     async def __aexit__(self, *details: object) -> None:
         self._request.state.places.change(-1)
 
+    def _begin(self, visit: Visit) -> Visit:
+        return visit
 
-class serving:
-    """1. a place among the running requests  2. who is calling  3. which model, kept in memory until the end.
+
+class serving(visiting):
+    """3. besides, which model, kept in memory until the end.
 
     `name` may end in @channel or @commit_sha. Raises ApiError 401, 403, 404, 429, 503.
     """
 
-    __slots__ = ("_name", "_org", "_request", "_turn")
+    __slots__ = ("_name", "_org", "_turn")
 
     def __init__(self, request: Request, org: str, name: str) -> None:
         self._request, self._org, self._name = request, org, name
-
-    async def __aenter__(self) -> Turn:
-        visit = await _enter(self._request)
-        try:
-            self._turn = visit.take(self._org, self._name)
-        except BaseException:
-            visit.state.places.change(-1)
-            raise
-        return self._turn
 
     async def __aexit__(self, *details: object) -> None:
         self._turn.give_back()
         self._request.state.places.change(-1)
 
-
-async def _enter(request: Request) -> Visit:
-    """A place among the running requests, a caller, and one request of the caller's quota."""
-    state = request.state
-    _take_place(state)
-    try:
-        grant = known_caller(request, state) or await caller(request, state)
-        state.quotas.begin(grant.token_id)
-    except BaseException:
-        state.places.change(-1)
-        raise
-    return Visit(request, state, grant)
+    def _begin(self, visit: Visit) -> Turn:
+        self._turn = visit.take(self._org, self._name)
+        return self._turn
 
 
 def _take_place(state: ServerState) -> None:
