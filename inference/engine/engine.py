@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import asdict
@@ -155,7 +156,7 @@ class Engine:
 
     def enqueue_here(self, permit: Permit, prepared: Prepared, *, deadline: float | None = None) -> Pending:
         """As `enqueue`, for a caller on an event loop."""
-        if self._inbox is None or self._inbox.loop is not asyncio.get_running_loop():
+        if self._inbox is None or self._inbox.thread != threading.get_ident():
             self._inbox = Inbox(hand_out)
         waiting = Waiting(self._inbox, lambda job: self._answer(prepared, job))
         waiting.job = self._put(permit, prepared.encodings, deadline, waiting.put)

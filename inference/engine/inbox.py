@@ -29,7 +29,7 @@ class Inbox(Generic[T]):
     """For the event loop on which it is made: `take` gets there, in its order, what has come since."""
 
     def __init__(self, take: Callable[[list[T]], None]) -> None:
-        self.loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self.loop, self.thread = asyncio.get_running_loop(), threading.get_ident()
         self._take = take
         self._ready: deque[T] = deque()
         self._told = False
@@ -39,7 +39,7 @@ class Inbox(Generic[T]):
         self._ready.append(item)
         if not self._told:
             self._told = True
-            if threading.get_ident() == self._thread:
+            if threading.get_ident() == self.thread:
                 self.loop.call_soon(self._hand_out)
                 return
             with contextlib.suppress(RuntimeError):  # The loop has ended: nobody waits any more.

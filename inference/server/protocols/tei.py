@@ -177,7 +177,7 @@ class _turn:
         self._head = head
 
     async def __aenter__(self) -> Turn:
-        turn = await self._serving.__aenter__()
+        turn: Turn = await self._serving.__aenter__()
         if self._head and head_of(turn) != self._head:
             error = bad("wrong_task", f"This model does not {self._head}; GET info says what it does.")
             await self._serving.__aexit__(type(error), error, None)
