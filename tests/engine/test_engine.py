@@ -80,7 +80,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def made(backend: DummyBackend, **options: Any) -> Engine:
-    return Engine(backend if _loop is None else Elsewhere(backend), loop=_loop, **options)  # type: ignore[arg-type]
+    return Engine(backend if _loop is None else Elsewhere(backend), loop=_loop, **options)
 
 
 @contextmanager

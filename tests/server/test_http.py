@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ async def handler(request: Request) -> Response:
     return Response()
 
 
-def found(path: str) -> tuple[str | None, dict[str, str]]:
+def found(path: str) -> tuple[str | None, Mapping[str, str]]:
     """The template of the route that answers a GET there, and the parameters."""
     routes, values = Routes(
         Route(template, handler)
