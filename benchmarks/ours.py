@@ -15,6 +15,7 @@ MODEL_ID = "bench/distil"
 MODELS = Path(__file__).resolve().parent.parent / "var" / "bench"
 VARIANTS: dict[str, dict[str, str]] = {
     "ours-fp32": {},
+    "ours-fp32-latency": {"ASSAY_SERVER_CPU_LAYOUT": "latency"},
     "ours-fp32-throughput": {"ASSAY_SERVER_CPU_LAYOUT": "throughput"},
     "ours-bf16": {"ASSAY_SERVER_PRECISION": "bf16"},
 }

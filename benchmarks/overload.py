@@ -1,7 +1,7 @@
 """What becomes of our server when ten times as much comes as it can take: the real process with a real model, over loopback.
 
     python -m benchmarks.overload [--model tiny|distil] [--seconds 60] [--factor 10] [--connections 256] [--web-workers 0]
-        [--precision fp32|bf16] [--layout latency|throughput]
+        [--precision fp32|bf16] [--layout adaptive|latency|throughput]
 
 First the peak: 32 callers that each wait for their answer. Then `factor` times that rate by the clock, whatever comes back,
 over at most so many connections (a request that finds none free is counted as not sent). Then one caller again, until the
@@ -303,7 +303,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--web-workers", type=int, default=0)
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--layout", default="", choices=("", "latency", "throughput"))
+    parser.add_argument("--layout", default="", choices=("", "adaptive", "latency", "throughput"))
     options = parser.parse_args()
     model = build(ours.MODELS, options.model)
     with ExitStack() as stack:

@@ -86,6 +86,15 @@ class Backend(Protocol):
         """Let go of the model's memory."""
 
 
+class WideBackend(Backend, Protocol):
+    """One of several that share a machine's cores, and that may have them all while the others rest."""
+
+    most_threads: int
+
+    def spread(self, *, wide: bool) -> None:
+        """From the next forward pass on: with `most_threads`, or with one."""
+
+
 class LoopBackend(Backend, Protocol):
     """A backend that an event loop can drive without a thread: its forward pass is begun here and computed elsewhere (or
     costs next to nothing)."""

@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from typing import Protocol
+from typing import NamedTuple, Protocol, cast
 
-from inference.engine.backend import Backend, Encoding, LoopBackend, Numbers
+from inference.engine.backend import Backend, Encoding, LoopBackend, Numbers, WideBackend
 from inference.engine.budget import Budget
 from inference.engine.errors import EngineDeadline, InferenceError, InferenceOutOfMemory, describe_error
 from inference.engine.forward import begin_batch, read_batch, run_batch
@@ -30,6 +30,15 @@ Round = Generator[list[Encoding], Numbers, None]
 LOOK_AHEAD = 4
 
 
+class Taken(NamedTuple):
+    """The oldest inputs worth computing, at most the lane's tokens (but one input at least); none once the source is closed
+    and drained. `crowded`: others were left waiting. `wide`: with all cores, for no other lane computes meanwhile."""
+
+    rows: list[Row]
+    crowded: bool
+    wide: bool
+
+
 class Source(Protocol):
     """Where a lane's inputs come from: the worker."""
 
@@ -39,9 +48,9 @@ class Source(Protocol):
     # Told after each round: lane, inputs, seconds, and whether others were left waiting when it began.
     served: Callable[[int, int, float, bool], None]
 
-    def take(self, tokens: int, wake: Callable[[], None]) -> tuple[list[Row], bool] | None:
-        """The oldest inputs worth computing, at most so many tokens (but one at least), and whether others were left
-        waiting; no inputs once closed and drained. None when there are none now: `wake` is called when some come."""
+    def take(self, lane: Lane) -> Taken | None:
+        """What the lane computes next; what it had before is done. None when there is nothing for it now: it is woken when
+        there is."""
 
     def abandon(self) -> None:
         """A lane has ended."""
@@ -52,6 +61,8 @@ class Lane:
 
     def __init__(self, source: Source, backend: Backend, limits: EngineLimits, name: str) -> None:
         self._source, self._backend = source, backend
+        self.widens = getattr(backend, "most_threads", 1) > 1
+        self._wide = self.widens
         self._budget = Budget(limits.token_budget or backend.token_budget, least=backend.max_length)
         self.prepare: Callable[[Backend], None] = lambda _: None
         self.started: Future[None] = Future()
@@ -72,9 +83,19 @@ class Lane:
         """The lane's thread."""
         raise NotImplementedError
 
-    def _tokens(self) -> int:
+    def wake(self) -> None:
+        """There are inputs; from any thread."""
+        raise NotImplementedError
+
+    @property
+    def tokens(self) -> int:
         """For how many tokens to take inputs."""
         return self._budget.tokens * (LOOK_AHEAD if self._backend.pads else 1)
+
+    def _spread(self, *, wide: bool) -> None:
+        if self.widens and wide != self._wide:
+            self._wide = wide
+            cast(WideBackend, self._backend).spread(wide=wide)
 
     def _prepared(self) -> bool:
         """Whether the lane may take work; `started` knows why not."""
@@ -151,13 +172,14 @@ class ThreadLane(Lane):
         self.started.set_result(None)
         try:
             while True:
-                taken = self._source.take(self._tokens(), self._sleep.release)
+                taken = self._source.take(self)
                 if taken is None:
                     self._sleep.acquire()
                     continue
-                rows, crowded = taken
+                rows, crowded, wide = taken
                 if not rows:
                     break
+                self._spread(wide=wide)
                 began = time.perf_counter()
                 self._serve(self._round(rows))
                 self._source.served(id(self), len(rows), time.perf_counter() - began, crowded)
@@ -165,6 +187,9 @@ class ThreadLane(Lane):
             # Reached by close() with an empty queue, or by something that no batch can cause (interpreter
             # exit).
             self._end()
+
+    def wake(self) -> None:
+        self._sleep.release()
 
     def _serve(self, round_: Round) -> None:
         with contextlib.suppress(StopIteration):
@@ -220,8 +245,7 @@ class LoopLane(Lane):
         await self._backend.attach(self._answered)
         self._go()
 
-    def _wake(self) -> None:
-        """There are inputs; from any thread."""
+    def wake(self) -> None:
         if threading.get_ident() == self._loop_thread:
             # Not at once: what else comes in this turn of the loop shares the batch.
             self._loop.call_soon(self._go)
@@ -232,13 +256,14 @@ class LoopLane(Lane):
     def _go(self) -> None:
         """Rounds, until one has to be waited for or there are no inputs."""
         while self._running is None:
-            taken = self._source.take(self._tokens(), self._wake)
+            taken = self._source.take(self)
             if taken is None:
                 return
-            self._rows, self._crowded = taken
+            self._rows, self._crowded, wide = taken
             if not self._rows:
                 self._end()
                 return
+            self._spread(wide=wide)
             self._began = time.perf_counter()
             self._running = self._round(self._rows)
             self._advance(None)

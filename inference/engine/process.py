@@ -39,9 +39,8 @@ _FORWARD_S = 120.0
 
 
 def load_in_processes(config: ClassifierConfig, *, threads: int | None = None) -> list[ProcessBackend]:
-    """The snapshot's backend behind as many processes as suit it: one with all cores (fp32, CUDA), or on a CPU
-    in half precision one a core with one thread each, which share the weights' memory; `config.layout` chooses for a CPU.
-    Raises ModelLoadError as `load_backend` does."""
+    """The snapshot's backend behind as many processes as suit it: one for CUDA, on a CPU one a core, which share the
+    weights' memory (`spawn.lanes_for`; `config.layout` chooses). Raises ModelLoadError as `load_backend` does."""
     lanes, each = lanes_for(config.precision, threads, config.layout)
     group = _Group(config, lanes=lanes, threads=each)
     facts = group.start()
@@ -53,7 +52,7 @@ class _Group:
     """The processes of one model, and a connection to each."""
 
     def __init__(self, config: ClassifierConfig, *, lanes: int, threads: int) -> None:
-        self.config, self.lanes, self._threads = config, lanes, threads
+        self.config, self.lanes, self.threads = config, lanes, threads
         self.connections: dict[int, Connection[Any, Any]] = {}
         self._children: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
@@ -100,10 +99,10 @@ class _Group:
 
     def _launch(self, lanes: Sequence[int]) -> dict[str, Any]:
         with self._lock:
-            started = take(len(lanes), self._threads)
+            started = take(len(lanes), self.threads)
             self._children.append(started.child)
             fields = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self.config).items()}
-            request = {"config": fields, "threads": self._threads}
+            request = {"config": fields, "threads": self.threads}
             facts = _first_answer(started.ends[0], request, started.child)
             self.connections.update(zip(lanes, started.ends, strict=True))
             return facts
@@ -147,6 +146,9 @@ class ProcessBackend:
         self._done: Callable[[Numbers | BaseException], None] | None = None
         self._line: Line | None = None
         self._lengths: list[int] = []
+        # Only the first of several may have more than one thread, and has them while the others rest.
+        self.most_threads = group.threads if lane == 0 and group.lanes > 1 else 1
+        self._threads = self.most_threads if group.lanes > 1 else 0  # 0: as the process began
         self._restarting: asyncio.Task[None] | None = None
         self.labels: tuple[str, ...] = tuple(facts["labels"])
         self.head = Head(**facts["head"])
@@ -166,6 +168,9 @@ class ProcessBackend:
     def join(self, words: Sequence[str]) -> str:
         return self._tokeniser.join(words)
 
+    def spread(self, *, wide: bool) -> None:
+        self._threads = self.most_threads if wide else 1
+
     def forward(self, batch: Sequence[Encoding]) -> Numbers:
         """Raises BackendLost when the process is gone (the next call starts another), and what it reports."""
         if self._closed or self._done is not None:
@@ -174,7 +179,7 @@ class ProcessBackend:
             self._group.restart(self._lane)
         connection = self._group.connections[self._lane]
         try:
-            connection.send_bytes(pack_batch(batch, types=self._types))
+            connection.send_bytes(pack_batch(batch, types=self._types, threads=self._threads))
             if not connection.poll(_FORWARD_S):
                 raise EOFError
             answer = connection.recv_bytes()
@@ -192,7 +197,7 @@ class ProcessBackend:
         if self._closed:
             raise RuntimeError("The model was closed.")
         self._lengths = [len(encoding) for encoding in batch]
-        body = pack_batch(batch, types=self._types)
+        body = pack_batch(batch, types=self._types, threads=self._threads)
         if self._line is not None:
             self._line.ask(body, _FORWARD_S)
         else:

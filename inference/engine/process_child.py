@@ -1,7 +1,7 @@
 """What `process` starts: `python -m inference.engine.process_child FD...`, one connection for each lane.
 
 The first lane loads the model; the others are forked from it when it is whole, so that one machine holds the
-weights once. With one thread a process there is no thread pool that a fork could break. Ends when its
+weights once. They compute with one thread each: a pool of threads does not outlive a fork. Ends when its
 connection is closed.
 """
 
@@ -52,7 +52,10 @@ def main() -> int:
         if backend.device != "cpu":
             lanes = lanes[:1]
         _settle()
-        _serve(backend, _fork(lanes))
+        mine = _fork(lanes)
+        if mine is not lanes[0]:
+            torch.set_num_threads(1)  # The pool of threads stayed behind; alone none is asked for.
+        _serve(backend, mine, torch.set_num_threads)
     return 0
 
 
@@ -105,14 +108,19 @@ def _fork(lanes: list[Connection[Any, Any]]) -> Connection[Any, Any]:
     return mine
 
 
-def _serve(backend: Any, lane: Connection[Any, Any]) -> None:
+def _serve(backend: Any, lane: Connection[Any, Any], set_threads: Callable[[int], None]) -> None:
+    threads = 0
     meet_next_shape = getattr(backend, "meet_next_shape", lambda: False)
     while True:
         while not lane.poll(0) and meet_next_shape():
             pass  # Only while nobody waits: a shape takes some milliseconds.
         body = lane.recv_bytes()
         try:
-            answer = pack_rows(backend.forward(unpack_batch(body).encodings()))
+            batch = unpack_batch(body)
+            if batch.threads != threads and batch.threads:
+                threads = batch.threads
+                set_threads(threads)
+            answer = pack_rows(backend.forward(batch.encodings()))
         except Exception as exc:
             logger.error("forward failed: %s", describe_error(exc))
             answer = pack_failure(InferenceOutOfMemory.code if ran_out_of_memory(exc) else "failed")

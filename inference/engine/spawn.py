@@ -24,7 +24,7 @@ SPARE_S = 60.0
 _FRESH_S = 45.0
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "HOME")
 
-_LAYOUTS = {"fp32": "latency"}
+_LAYOUTS = {"fp32": "adaptive"}
 
 _spares: dict[tuple[int, int], Started] = {}
 _lock = threading.Lock()
@@ -40,13 +40,19 @@ class Started:
 
 
 def lanes_for(precision: str, threads: int | None = None, layout: str = "") -> tuple[int, int]:
-    """(processes, threads of each). `latency`: one process with all cores, so that a lone text is answered soonest;
-    `throughput`: one a core, which wait for nobody. By default what suits the precision: fp32 the first, half the other."""
+    """(processes, the most threads of one). `latency`: one process with all cores, so that a lone text is answered soonest;
+    `throughput`: one a core, which wait for nobody; `adaptive`: one a core, of which the first takes all cores while it is
+    alone. By default what suits the precision: fp32 the last, half the second."""
     cores = threads or (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    lanes = cores if (layout or _LAYOUTS.get(precision, "throughput")) == "throughput" else 1
-    return lanes, max(1, cores // lanes)
+    match layout or _LAYOUTS.get(precision, "throughput"):
+        case "latency":
+            return 1, cores
+        case "adaptive":
+            return cores, cores
+        case _:
+            return cores, 1
 
 
 def prepare(precision: str, layout: str = "") -> None:

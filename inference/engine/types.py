@@ -37,7 +37,7 @@ class ClassifierConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     digest: str = ""
     canaries: Path | None = None
-    layout: Literal["", "latency", "throughput"] = ""
+    layout: Literal["", "adaptive", "latency", "throughput"] = ""
 
     def __post_init__(self) -> None:
         if not _MODEL_ID.fullmatch(self.model_id):

@@ -27,8 +27,8 @@ from inference.engine.errors import (
     InferenceOutputError,
 )
 
-# inputs, whether segment ids follow.
-_BATCH = struct.Struct("=IBxxx")
+# inputs, whether segment ids follow, with how many threads to compute (0: as ever).
+_BATCH = struct.Struct("=IBxH")
 # engine; deadline on time.monotonic() (one clock for the machine; 0: none). A batch follows.
 _JOB = struct.Struct("=Ixxxxd")
 # inputs, then the stages in ms: queue, inference.
@@ -58,6 +58,7 @@ class Batch:
     lengths: NDArray[np.int32]
     ids: NDArray[np.int32]
     types: NDArray[np.int32] | None
+    threads: int = 0
 
     def encodings(self, *, arrays: bool = False) -> list[Encoding]:
         """One encoding for each input, over arrays where the backend takes them, else over lists. Whether a
@@ -84,11 +85,11 @@ class RemoteJob:
     batch: Batch
 
 
-def pack_batch(encodings: Sequence[Encoding], *, types: bool = True) -> bytes:
+def pack_batch(encodings: Sequence[Encoding], *, types: bool = True, threads: int = 0) -> bytes:
     """Token ids, and segment ids where one is other than 0 (never without `types`)."""
     marked = types and any([_marked(encoding.type_ids) for encoding in encodings])
     parts: list[Any] = [
-        _BATCH.pack(len(encodings), marked),
+        _BATCH.pack(len(encodings), marked, threads),
         array("I", [len(encoding) for encoding in encodings]),
     ]
     parts += [_numbers(encoding.input_ids) for encoding in encodings]
@@ -100,14 +101,15 @@ def pack_batch(encodings: Sequence[Encoding], *, types: bool = True) -> bytes:
 def unpack_batch(body: bytes | memoryview, at: int = 0) -> Batch:
     """Raises ValueError for bytes that are no batch."""
     try:
-        inputs, marked = _BATCH.unpack_from(body, at)
+        inputs, marked, threads = _BATCH.unpack_from(body, at)
     except struct.error as exc:
         raise ValueError("Too short for a batch.") from exc
     at += _BATCH.size
     lengths = np.frombuffer(body, np.int32, inputs, at)
     tokens, at = int(lengths.sum()), at + inputs * _SIZE
     ids = np.frombuffer(body, np.int32, tokens, at)
-    return Batch(lengths, ids, np.frombuffer(body, np.int32, tokens, at + tokens * _SIZE) if marked else None)
+    types = np.frombuffer(body, np.int32, tokens, at + tokens * _SIZE) if marked else None
+    return Batch(lengths, ids, types, threads)
 
 
 def _marked(kinds: Any) -> bool:

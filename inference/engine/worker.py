@@ -12,7 +12,7 @@ from typing import cast
 from inference.engine.backend import Backend, LoopBackend
 from inference.engine.errors import EngineBusy, EngineClosed, EngineDeadline
 from inference.engine.job import Job
-from inference.engine.lanes import LOOK_AHEAD, Lane, LoopLane, Row, ThreadLane
+from inference.engine.lanes import LOOK_AHEAD, Lane, LoopLane, Row, Taken, ThreadLane
 from inference.engine.types import EngineLimits
 
 _PADDED_ROWS, _PACKED_ROWS = 64, 8192
@@ -36,8 +36,10 @@ class Worker:
         self.max_rows = limits.max_rows or (_PADDED_ROWS if backends[0].pads else _PACKED_ROWS)
         self._lock = threading.Lock()
         self._queue: deque[Row] = deque()
-        # What wakes each lane that waits for work.
-        self._idle: list[Callable[[], None]] = []
+        # Lanes that wait for work, that compute, and the one of these that has all cores.
+        self._idle: list[Lane] = []
+        self._running: set[Lane] = set()
+        self._wide: Lane | None = None
         self.giving = threading.Lock()
         # Closed by `close`, and when the last lane ends.
         self._open, self._begun = True, False
@@ -75,29 +77,53 @@ class Worker:
             if not self._open:
                 raise EngineClosed("The engine is closed.")
             self._queue.extend([(job, i) for i in range(len(job.encodings))])
-            if self._idle:
-                self._idle.pop()()
+            self._wake_one()
 
     def close(self, timeout_s: float | None = None) -> None:
         """Take no more, answer everything that waits, end the lanes."""
         with self._lock:
             self._open = False
             while self._idle:
-                self._idle.pop()()
+                self._wake_one()
         for lane in self._lanes:
             lane.join(timeout_s)
 
-    def take(self, tokens: int, wake: Callable[[], None]) -> tuple[list[Row], bool] | None:
+    def take(self, lane: Lane) -> Taken | None:
         with self._lock:
-            rows = self._take(tokens)
-            if not rows and self._open:
-                self._idle.append(wake)
+            self._running.discard(lane)
+            if self._wide is lane:
+                self._wide = None
+            # Two beside one that has all cores would wait for each other.
+            rows, wide = self._share(lane) if self._wide is None else ([], False)
+            if not rows and (self._open or self._wide is not None):
+                self._idle.append(lane)
                 return None
+            if rows:
+                self._running.add(lane)
+                self._wide = lane if wide else None
             crowded = bool(self._queue)
-            if crowded and self._idle:
+            if crowded or not rows:
                 # One lane is woken for each job: what this one leaves is the next one's.
-                self._idle.pop()()
-            return rows, crowded
+                self._wake_one()
+            return Taken(rows, crowded, wide)
+
+    def _share(self, lane: Lane) -> tuple[list[Row], bool]:
+        """What the lane gets of what waits, and whether with all cores: where there are fewer inputs than lanes, all
+        cores on them are quicker than a core on each; of more each free lane gets its part."""
+        if lane.widens and not self._running and len(self._queue) < len(self._lanes):
+            return self._take(lane.tokens), True
+        free = len(self._lanes) - len(self._running)
+        if free == 1:
+            return self._take(lane.tokens), False
+        waiting = sum(len(job.encodings[i]) for job, i in self._queue)
+        return self._take(min(lane.tokens, -(-waiting // free))), False
+
+    def _wake_one(self) -> None:
+        """Of the lanes that wait the first, which may have all cores."""
+        if self._idle:
+            first = min(self._idle, key=self._lanes.index)
+            self._idle.remove(first)
+            first.wake()
 
     def _take(self, tokens: int) -> list[Row]:
         rows: list[Row] = []

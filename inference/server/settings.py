@@ -54,7 +54,7 @@ class ServerSettings:
     # Anything but fp32 answers within a declared tolerance of it, and says so in every answer's variant.
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     # How the processes that compute share the cores of a CPU; empty is what suits the precision.
-    cpu_layout: Literal["", "latency", "throughput"] = ""
+    cpu_layout: Literal["", "adaptive", "latency", "throughput"] = ""
     drain_delay_s: float = 1.0
     drain_timeout_s: float = 30.0
     # Processes that speak HTTP before one that holds the models; 0 or 1: all in one process.
@@ -140,12 +140,13 @@ def _precision(raw: str) -> Literal["fp32", "bf16", "fp16"]:
     return cast(Literal["fp32", "bf16", "fp16"], raw or "fp32")
 
 
-def _layout(raw: str) -> Literal["", "latency", "throughput"]:
-    if raw not in ("", "latency", "throughput"):
+def _layout(raw: str) -> Literal["", "adaptive", "latency", "throughput"]:
+    if raw not in ("", "adaptive", "latency", "throughput"):
         raise SettingsError(
-            "ASSAY_SERVER_CPU_LAYOUT must be latency (all cores on one batch) or throughput (a batch a core)."
+            "ASSAY_SERVER_CPU_LAYOUT must be latency (all cores on one batch), throughput (a batch a core) or adaptive (the "
+            "one for a lone text, the other for a crowd)."
         )
-    return cast(Literal["", "latency", "throughput"], raw)
+    return cast(Literal["", "adaptive", "latency", "throughput"], raw)
 
 
 def _url(raw: str) -> str:

@@ -25,7 +25,8 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("precision", "layout", "cores", "wanted"),
     [
-        ("fp32", "", 4, (1, 4)),
+        ("fp32", "", 4, (4, 4)),
+        ("fp32", "latency", 4, (1, 4)),
         ("bf16", "", 4, (4, 1)),
         ("bf16", "", 1, (1, 1)),
         ("fp32", "throughput", 4, (4, 1)),
@@ -41,14 +42,15 @@ def test_how_processes_share_the_cores(
 def test_the_prepared_process_serves_the_first_model_and_no_other(snapshot: Path) -> None:
     spawn.prepare("fp32")
     [spare] = spawn._spares.values()
-    first, second = (load_in_processes(tiny_config(snapshot))[0] for _ in range(2))
-    assert first._group._children == [spare.child]
-    assert second._group._children[0].pid != spare.child.pid
+    first, second = (load_in_processes(tiny_config(snapshot)) for _ in range(2))
+    assert first[0]._group._children == [spare.child]
+    assert second[0]._group._children[0].pid != spare.child.pid
     engine = Engine(first)
     engine.start()
     assert len(engine.ask(LINES)) == len(LINES)
     engine.close()
-    second.close()
+    for backend in second:
+        backend.close()
 
 
 def test_a_process_that_waited_too_long_is_ended_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -297,7 +297,7 @@ def test_every_number_can_be_set_and_is_checked(tmp_path: Path) -> None:
         ({"ASSAY_SERVER_CACHE": ""}, "ASSAY_SERVER_CACHE"),
         ({"ASSAY_SERVER_CACHE": "/proc/nowhere"}, "ASSAY_SERVER_CACHE"),
         ({"ASSAY_SERVER_PRECISION": "int8"}, "fp32, bf16 or fp16"),
-        ({"ASSAY_SERVER_CPU_LAYOUT": "both"}, "latency .* or throughput"),
+        ({"ASSAY_SERVER_CPU_LAYOUT": "both"}, "adaptive"),
         ({"ASSAY_SERVER_MAX_INPUTS": "65"}, "ASSAY_SERVER_MAX_QUEUED_INPUTS"),
     ],
 )
