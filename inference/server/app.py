@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from copy import copy
 from functools import lru_cache
 from typing import Any
 
@@ -117,7 +116,7 @@ class Application:
         if "POST" not in routes or not routes["POST"].computes:
             return None
         request.id, request.route, request.log["code"] = _request_id(request), routes["POST"].path, "busy"
-        response = _refusal(protocol_of(request.path), request.id)
+        response = _refusal(protocol_of(request.path)).with_header(b"x-request-id", request.id.encode())
         _write(request, response.status, 0.0)
         return response
 
@@ -161,14 +160,8 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _refusal(protocol: str, request_id: str) -> Response:
-    response = copy(_refusals(protocol))
-    response.headers = [*response.headers, (b"x-request-id", request_id.encode())]
-    return response
-
-
 @lru_cache
-def _refusals(protocol: str) -> Response:
+def _refusal(protocol: str) -> Response:
     exc = busy()
     return json_response(shape_of(protocol, exc), status=exc.status, headers=exc.headers)
 

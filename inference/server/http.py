@@ -81,6 +81,12 @@ class Response:
         if headers:
             self.headers += [_encoded(name, value) for name, value in headers.items()]
 
+    def with_header(self, name: bytes, value: bytes) -> Response:
+        """Another answer, with a header more."""
+        other = Response.__new__(Response)
+        other.body, other.status, other.headers = self.body, self.status, [*self.headers, (name, value)]
+        return other
+
 
 @lru_cache(1024)
 def _encoded(name: str, value: str) -> tuple[bytes, bytes]:
