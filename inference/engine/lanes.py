@@ -102,10 +102,15 @@ class Lane:
         try:
             self.prepare(self._backend)
         except BaseException as exc:
-            self.ended.set()
-            self.started.set_exception(exc)
+            self._fail(exc)
             return False
         return True
+
+    def _fail(self, exc: BaseException) -> None:
+        """The lane will take no work."""
+        logger.error("engine_lane_failed", extra={"lane": self.thread.name, "error": describe_error(exc)})
+        self.ended.set()
+        self.started.set_exception(exc)
 
     def _end(self) -> None:
         self.ended.set()
@@ -230,8 +235,7 @@ class LoopLane(Lane):
         try:
             asyncio.run_coroutine_threadsafe(self._attach(), self._loop).result()
         except BaseException as exc:
-            self.ended.set()
-            self.started.set_exception(exc)
+            self._fail(exc)
             return
         self.started.set_result(None)
 

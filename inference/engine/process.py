@@ -41,7 +41,7 @@ _FORWARD_S = 120.0
 def load_in_processes(config: ClassifierConfig, *, threads: int | None = None) -> list[ProcessBackend]:
     """The snapshot's backend behind as many processes as suit it: one for CUDA, on a CPU one a core, which share the
     weights' memory (`spawn.lanes_for`; `config.layout` chooses). Raises ModelLoadError as `load_backend` does."""
-    lanes, each = lanes_for(config.precision, threads, config.layout)
+    lanes, each = lanes_for(threads, config.layout)
     group = _Group(config, lanes=lanes, threads=each)
     facts = group.start()
     tokeniser = tokeniser_from(facts, facts["max_length"], Head(**facts["head"]), config.snapshot)

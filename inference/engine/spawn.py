@@ -24,8 +24,6 @@ SPARE_S = 60.0
 _FRESH_S = 45.0
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "HOME")
 
-_LAYOUTS = {"fp32": "adaptive"}
-
 _spares: dict[tuple[int, int], Started] = {}
 _lock = threading.Lock()
 
@@ -39,25 +37,25 @@ class Started:
     born: float = field(default_factory=time.monotonic)
 
 
-def lanes_for(precision: str, threads: int | None = None, layout: str = "") -> tuple[int, int]:
+def lanes_for(threads: int | None = None, layout: str = "") -> tuple[int, int]:
     """(processes, the most threads of one). `latency`: one process with all cores, so that a lone text is answered soonest;
-    `throughput`: one a core, which wait for nobody; `adaptive`: one a core, of which the first takes all cores while it is
-    alone. By default what suits the precision: fp32 the last, half the second."""
+    `throughput`: one a core, which wait for nobody; `adaptive`, the default: one a core, of which the first takes all cores
+    while it is alone."""
     cores = threads or (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    match layout or _LAYOUTS.get(precision, "throughput"):
+    match layout:
         case "latency":
             return 1, cores
-        case "adaptive":
-            return cores, cores
-        case _:
+        case "throughput":
             return cores, 1
+        case _:
+            return cores, cores
 
 
-def prepare(precision: str, layout: str = "") -> None:
-    """Start the process that the next `take` for this precision will get."""
-    shape = lanes_for(precision, layout=layout)
+def prepare(layout: str = "") -> None:
+    """Start the process that the next `take` for this layout will get."""
+    shape = lanes_for(layout=layout)
     with _lock:
         if shape not in _spares:
             _spares[shape] = start(*shape)

@@ -36,7 +36,8 @@ class Worker:
         self.max_rows = limits.max_rows or (_PADDED_ROWS if backends[0].pads else _PACKED_ROWS)
         self._lock = threading.Lock()
         self._queue: deque[Row] = deque()
-        # Lanes that wait for work, that compute, and the one of these that has all cores.
+        # Lanes that take work, that wait for some, that compute, and the one of these that has all cores.
+        self._ready: set[Lane] = set()
         self._idle: list[Lane] = []
         self._running: set[Lane] = set()
         self._wide: Lane | None = None
@@ -57,19 +58,21 @@ class Worker:
         return self._open and self._begun
 
     def start(self, prepare: Callable[[Backend], None]) -> None:
-        """Start the lanes, run `prepare` in each, and wait for that.
+        """Start the first lane, run `prepare` in it, and wait for that; the others join when they are prepared, which would
+        hold up the first answer.
 
-        Raises what `prepare` raises first; every lane has then ended.
+        Raises what `prepare` raises in the first lane; one of the others that fails is done without.
         """
-        for lane in self._lanes:
-            lane.start(prepare)
+        first, *others = self._lanes
+        first.start(prepare)
         try:
-            for lane in self._lanes:
-                lane.started.result()
+            first.started.result()
         except BaseException:
             self.close()
             raise
         self._begun = True
+        for lane in others:
+            lane.start(prepare)
 
     def put(self, job: Job) -> None:
         """Queue the job's inputs. Raises EngineClosed."""
@@ -90,6 +93,7 @@ class Worker:
 
     def take(self, lane: Lane) -> Taken | None:
         with self._lock:
+            self._ready.add(lane)
             self._running.discard(lane)
             if self._wide is lane:
                 self._wide = None
@@ -110,9 +114,10 @@ class Worker:
     def _share(self, lane: Lane) -> tuple[list[Row], bool]:
         """What the lane gets of what waits, and whether with all cores: where there are fewer inputs than lanes, all
         cores on them are quicker than a core on each; of more each free lane gets its part."""
-        if lane.widens and not self._running and len(self._queue) < len(self._lanes):
+        ready = len(self._ready)
+        if lane.widens and not self._running and (ready == 1 or len(self._queue) < ready):
             return self._take(lane.tokens), True
-        free = len(self._lanes) - len(self._running)
+        free = ready - len(self._running)
         if free == 1:
             return self._take(lane.tokens), False
         waiting = sum(len(job.encodings[i]) for job, i in self._queue)
@@ -143,6 +148,7 @@ class Worker:
     def abandon(self) -> None:
         """A lane ended: when it was the last one, answer what is left."""
         with self._lock:
+            self._ready -= {lane for lane in self._lanes if lane.ended.is_set()}
             if not all(lane.ended.is_set() for lane in self._lanes):
                 return
             self._open = False

@@ -24,7 +24,7 @@ def main() -> int:
     # Loading is local anyway; this makes the Hub's client refuse even by mistake.
     os.environ["HF_HUB_OFFLINE"] = "1"
     # The longest part of a start is another process's import of torch: it begins before our own imports.
-    prepare(settings.precision, settings.cpu_layout)
+    prepare(settings.cpu_layout)
     from inference.server.loading import engine_backend
     from inference.server.logs import configure_logging
     from inference.server.running import serve

@@ -31,6 +31,8 @@ _HEAD_BYTES, _HEAD_S = 64 * 1024, 10.0
 _BODY_BYTES = 64 * 1024
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+# Of a client that has left; for the log, and where it has not.
+_LINES[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 _GONE: Message = {"type": "http.disconnect"}
 

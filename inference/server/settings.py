@@ -53,7 +53,7 @@ class ServerSettings:
     protected_channels: tuple[str, ...] = ("production",)
     # Anything but fp32 answers within a declared tolerance of it, and says so in every answer's variant.
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    # How the processes that compute share the cores of a CPU; empty is what suits the precision.
+    # How the processes that compute share the cores of a CPU; empty is adaptive.
     cpu_layout: Literal["", "adaptive", "latency", "throughput"] = ""
     drain_delay_s: float = 1.0
     drain_timeout_s: float = 30.0

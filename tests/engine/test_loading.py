@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from inference.engine import ClassifierConfig, ModelLoadError, TextClassifier, load_backend
 from inference.engine.load import load_tokenizer
+from inference.engine.packed.weights import Weights
 from inference.engine.reference import ReferenceBackend
 from inference.engine.snapshot import check_snapshot
 from tests.engine.tiny import COMMIT_SHA, LABELS, MODEL_ID, POSITIONS, tiny_config
@@ -154,3 +158,22 @@ def test_config_refuses_what_is_not_pinned(tmp_path: Path, changes: dict[str, An
     values: dict[str, Any] = {"snapshot": tmp_path, "model_id": MODEL_ID, "commit_sha": COMMIT_SHA} | changes
     with pytest.raises(ValueError, match="must"):
         ClassifierConfig(**values)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_weights_that_were_read_leave_the_memory_and_come_back_when_they_are_used(tmp_path: Path) -> None:
+    def resident_kb() -> int:
+        parts = re.split(r"^VmFlags.*$", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
+        mine = [part for part in parts if str(tmp_path) in part]
+        return sum(int(re.findall(r"^Rss: +(\d+)", part, re.MULTILINE)[0]) for part in mine)
+
+    tensors = {f"layer.{i}": torch.full((1000, 1001), float(i)) for i in range(4)}
+    save_file({"odd": torch.ones(3), **tensors}, tmp_path / "model.safetensors")
+    weights = Weights(tmp_path, "layer")
+    read = {name: weights.get(name) for name in tensors}
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in read.items() if tensor is not None)
+    before = resident_kb()
+    weights.let_go()
+    assert before > 15_000 > 1_000 > resident_kb()
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in read.items() if tensor is not None)
+    assert len(read) == 4 and not weights.missing

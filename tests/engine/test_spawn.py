@@ -23,24 +23,21 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("precision", "layout", "cores", "wanted"),
+    ("layout", "cores", "wanted"),
     [
-        ("fp32", "", 4, (4, 4)),
-        ("fp32", "latency", 4, (1, 4)),
-        ("bf16", "", 4, (4, 1)),
-        ("bf16", "", 1, (1, 1)),
-        ("fp32", "throughput", 4, (4, 1)),
-        ("bf16", "latency", 4, (1, 4)),
+        ("", 4, (4, 4)),
+        ("", 1, (1, 1)),
+        ("adaptive", 4, (4, 4)),
+        ("latency", 4, (1, 4)),
+        ("throughput", 4, (4, 1)),
     ],
 )
-def test_how_processes_share_the_cores(
-    precision: str, layout: str, cores: int, wanted: tuple[int, int]
-) -> None:
-    assert spawn.lanes_for(precision, cores, layout) == wanted
+def test_how_processes_share_the_cores(layout: str, cores: int, wanted: tuple[int, int]) -> None:
+    assert spawn.lanes_for(cores, layout) == wanted
 
 
 def test_the_prepared_process_serves_the_first_model_and_no_other(snapshot: Path) -> None:
-    spawn.prepare("fp32")
+    spawn.prepare()
     [spare] = spawn._spares.values()
     first, second = (load_in_processes(tiny_config(snapshot)) for _ in range(2))
     assert first[0]._group._children == [spare.child]
@@ -54,10 +51,10 @@ def test_the_prepared_process_serves_the_first_model_and_no_other(snapshot: Path
 
 
 def test_a_process_that_waited_too_long_is_ended_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    spawn.prepare("fp32")
+    spawn.prepare()
     [spare] = spawn._spares.values()
     monkeypatch.setattr(spawn, "_FRESH_S", 0.0)
-    taken = spawn.take(*spawn.lanes_for("fp32"))
+    taken = spawn.take(*spawn.lanes_for())
     assert spare.child.returncode is not None
     assert taken.child.pid != spare.child.pid
     spawn.end(taken)

@@ -340,7 +340,8 @@ def test_processes_of_a_real_model_survive_what_dies_and_leave_nothing(world: Wo
 
         computing[0].kill()
         statuses = {one.predict("again").status_code for one in all_of_them}
-        assert statuses <= {200, 503}
+        # 504: the machine is slow, and another process did not come up within the deadline.
+        assert statuses <= {200, 503, 504}
         eventually(
             lambda: caller.predict("again").status_code == 200, "the model never came back", seconds=60
         )

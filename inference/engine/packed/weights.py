@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors import safe_open
 
 from inference.engine.packed.architectures import NotPacked
 
-_MADV_DONTNEED = 4
+_MADV_DONTNEED, _PAGE = 4, mmap.PAGESIZE
 
 
 class Weights:
@@ -39,13 +40,18 @@ class Weights:
         return tensor
 
     def let_go(self) -> None:
-        """Tell the system that the mapped pages need not stay in memory; used ones come back by themselves."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        for start, size in {
-            (t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) for t in self._tensors.values()
-        }:
-            if start % 4096 == 0 and hasattr(libc, "madvise"):
-                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_DONTNEED)
+        """Tell the system that the mapped pages need not stay in memory; used ones come back by themselves. (No tensor is
+        changed where it lies, or its page would come back unchanged.)"""
+        madvise = getattr(ctypes.CDLL(None), "madvise", None)
+        if madvise is None:
+            return
+        for tensor in self._tensors.values():
+            storage = tensor.untyped_storage()
+            # Whole pages alone: a tensor begins and ends amid a page that its neighbours share.
+            start = -(-storage.data_ptr() // _PAGE) * _PAGE
+            end = (storage.data_ptr() + storage.nbytes()) // _PAGE * _PAGE
+            if end > start:
+                madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 def _files(snapshot: Path) -> Iterator[Path]:
