@@ -18,7 +18,7 @@ import pytest
 from inference.engine import ClassifierConfig, ModelLoadError
 from inference.engine.dummy import DummyBackend
 from inference.server.artifacts import ArtifactCache, loadable_files
-from inference.server.body import parse_json
+from inference.server.body import _plain, parse_json
 from inference.server.errors import ApiError, ArtifactError, ManifestError
 from inference.server.files import read_json, write_json
 from inference.server.fleet import Fleet
@@ -410,3 +410,35 @@ def test_the_loading_loop_ends_when_cancelled_together_with_its_wake_up(tmp_path
             assert done == {loop}
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        (b'{"inputs": "a"}', {"inputs": "a"}),
+        (b'{"inputs": ["a", "b"], "model": "x"}', {"inputs": ["a", "b"], "model": "x"}),
+        (b'{"inputs": "a: b"}', None),
+        (b'{"inputs": "a\\u003a b"}', {"inputs": "a: b"}),
+        (b'{"inputs": "a", "inputs": "b"}', None),
+        (b'{"inputs": "a", "\\u0069nputs": "b"}', None),
+        (b'{"inputs": "\\ud800"}', None),
+        (b'{"inputs": "\xff"}', None),
+        (b'{"inputs": "a\x00"}', None),
+        (b'\xef\xbb\xbf{"inputs": "a"}', None),
+        (b'{"inputs": {"text": "a"}}', None),
+        (b'{"inputs": [["a", "b"]]}', None),
+        (b'{"inputs": "a", "top_k": 1}', None),
+        (b'{"inputs": null}', None),
+        (b'["a"]', None),
+        (b'"a"', None),
+        (b"{}", {}),
+        (b'{"inputs": NaN}', None),
+        (b"", None),
+        (b'{"inputs": "a"', None),
+    ],
+)
+def test_the_quick_parser_takes_only_what_both_read_alike(raw: bytes, wanted: dict[str, Any] | None) -> None:
+    """What it leaves to the careful one is refused there or read, but never read differently."""
+    assert _plain(raw) == wanted
+    if wanted is not None:
+        assert json.loads(raw) == wanted == parse_json(raw)
