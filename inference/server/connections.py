@@ -236,6 +236,10 @@ class Connection(asyncio.Protocol):
             self._pause_reading()
 
     def on_body(self, body: bytes) -> None:
+        if self._current is None:
+            self._since = (
+                time.monotonic()
+            )  # Who still sends what was answered already hears the answer first.
         if self._parsed is not None and self._parsed.feed(body):
             self._pause_reading()
 

@@ -322,6 +322,21 @@ def test_a_look_closes_where_nothing_happens(sent: bytes, after_s: float, closed
     play(scene)
 
 
+def test_a_client_that_still_sends_what_was_refused_is_let_finish() -> None:
+    async def scene() -> None:
+        line = Line()
+        await line.send(b"POST /busy HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
+        assert line.answers() == [(429, b"busy")]
+        line.connection._since -= 60
+        await line.send(b"de")
+        line.connection.look(time.monotonic())
+        assert not line.transport.closed and reads(line)
+        await line.send(b"f" + GET % b"a")
+        assert line.answers() == [(429, b"busy"), (200, b"/a")]
+
+    play(scene)
+
+
 def test_no_look_closes_on_a_request_that_is_being_answered() -> None:
     async def scene() -> None:
         line = Line()
