@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import sys
@@ -10,14 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from inference.engine.cores import usable_cores
+
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 _MIB = 1024 * 1024
 
 
 def hardware(device: str) -> dict[str, Any]:
     """{"cpu": name, "cores": usable cores, "device": cpu | mps | cuda: name, "ram_mb": int | None}."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return {"cpu": _cpu_name(), "cores": cores, "device": _device_name(device), "ram_mb": _ram_mb()}
+    return {"cpu": _cpu_name(), "cores": usable_cores(), "device": _device_name(device), "ram_mb": _ram_mb()}
 
 
 def versions() -> dict[str, str]:

@@ -19,9 +19,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from inference.engine.cores import usable_cores
+
 # A process that nobody gave a model to ends by itself (it holds some 200 MB); one that is about to is not taken.
 SPARE_S = 60.0
 _FRESH_S = 45.0
+# A process of its own needs some 20 MB, under load up to 100.
+_MOST_PROCESSES = 16
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "HOME")
 
 _spares: dict[tuple[int, int], Started] = {}
@@ -39,12 +43,10 @@ class Started:
 
 def lanes_for(threads: int | None = None, layout: str = "") -> tuple[int, int]:
     """(processes, the most threads of one). `latency`: one process with all cores, so that a lone text is answered soonest;
-    `throughput`: one a core, which wait for nobody; `adaptive`, the default: one a core, of which the first takes all cores
-    while it is alone."""
-    cores = threads or (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    match layout:
+    `throughput`: one a core, which wait for nobody; `adaptive`: one a core, of which the first takes all cores while it is
+    alone: the default, but on machines of so many cores that the processes' own memory would be more than the model's."""
+    cores = threads or usable_cores()
+    match layout or ("adaptive" if cores <= _MOST_PROCESSES else "latency"):
         case "latency":
             return 1, cores
         case "throughput":

@@ -27,7 +27,9 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ("", 4, (4, 4)),
         ("", 1, (1, 1)),
-        ("adaptive", 4, (4, 4)),
+        ("", 16, (16, 16)),
+        ("", 17, (1, 17)),
+        ("adaptive", 17, (17, 17)),
         ("latency", 4, (1, 4)),
         ("throughput", 4, (4, 1)),
     ],
