@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         self._current: Exchange | None = None
         self._queue: deque[Exchange] = deque()
         self._reading = self._writing = True
-        self._last = self._advancing = False
+        self._last = self._broken = self._advancing = False
         # Since when nothing is being answered.
         self._since = time.monotonic()
 
@@ -164,11 +164,15 @@ class Connection(asyncio.Protocol):
         self._current = self._parsed = None
 
     def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
         was_in_head = self._in_head
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._end_after_this()  # To another protocol, which we do not speak: the request itself is answered.
+            # To another protocol, which we do not speak: the request itself is answered.
+            self._end_after_this()
+            self._read_no_more()
         except httptools.HttpParserError:
             self._refuse(400, b"This is not HTTP.")
         if was_in_head and self._in_head:
@@ -186,7 +190,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writing = True
-        if self._reading and not self._last:
+        if self._reading:
             self._transport.resume_reading()
         self._next()
 
@@ -212,6 +216,8 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Raises what makes the parser fail for an address that is none."""
         self._in_head = False
+        if self._last:
+            return  # The one before it was the last.
         parser, headers = self._parser, self._headers
         method = parser.get_method()
         exchange = Exchange(
@@ -262,7 +268,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def resume_reading(self) -> None:
-        if not self._reading and not self._last and not self._queue:
+        if not self._reading and not self._broken and not self._queue:
             self._reading = True
             if self._writing:
                 self._transport.resume_reading()
@@ -336,18 +342,23 @@ class Connection(asyncio.Protocol):
             self._reading = False
             self._transport.pause_reading()
 
-    def _end_after_this(self) -> None:
-        """Read no more; close once the request that is being answered is."""
-        self._last = True
+    def _read_no_more(self) -> None:
+        """After this nothing can be understood."""
+        self._broken = True
         self._pause_reading()
+
+    def _end_after_this(self) -> None:
+        """Begin no other request; close once the one that is being answered is. The rest of its body is still to come."""
+        self._last = True
         self._queue.clear()
         if self._current is not None:
             self._current.keep_alive = False
 
     def _refuse(self, status: int, sentence: bytes) -> None:
-        """What came is no request; after it nothing can be understood."""
+        """What came is no request."""
         busy = self._current is not None
         self._end_after_this()
+        self._read_no_more()
         if not busy and not self._transport.is_closing():
             self._transport.write(
                 b"%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"

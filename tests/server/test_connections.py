@@ -363,6 +363,27 @@ def test_a_server_that_stops_finishes_what_it_has_begun() -> None:
     play(scene)
 
 
+def test_a_server_that_stops_still_reads_what_it_has_begun_and_no_more() -> None:
+    async def read(request: Request) -> Response:
+        body, more = b"", True
+        while more:
+            message = await request.source.receive()
+            body, more = body + message["body"], message["more_body"]
+        return Response(body)
+
+    async def scene() -> None:
+        line = Line()
+        line.app.handler = read
+        await line.send(POST % (4, b""))
+        line.connection.shutdown()
+        assert reads(line)
+        await line.send(b"ab", b"cd" + GET % b"late")
+        assert line.answers() == [(200, b"abcd")] and line.transport.closed
+        assert len(line.app.requests) == 1
+
+    play(scene)
+
+
 def test_an_answer_that_was_cancelled_ends_the_connection() -> None:
     async def scene() -> None:
         line = Line()
