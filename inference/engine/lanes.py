@@ -62,7 +62,6 @@ class Lane:
     def __init__(self, source: Source, backend: Backend, limits: EngineLimits, name: str) -> None:
         self._source, self._backend = source, backend
         self.widens = getattr(backend, "most_threads", 1) > 1
-        self._wide = self.widens
         self._budget = Budget(limits.token_budget or backend.token_budget, least=backend.max_length)
         self.prepare: Callable[[Backend], None] = lambda _: None
         self.started: Future[None] = Future()
@@ -93,8 +92,7 @@ class Lane:
         return self._budget.tokens * (LOOK_AHEAD if self._backend.pads else 1)
 
     def _spread(self, *, wide: bool) -> None:
-        if self.widens and wide != self._wide:
-            self._wide = wide
+        if self.widens:
             cast(WideBackend, self._backend).spread(wide=wide)
 
     def _prepared(self) -> bool:

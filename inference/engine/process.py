@@ -185,7 +185,7 @@ class ProcessBackend:
             answer = connection.recv_bytes()
         except (EOFError, OSError) as exc:
             self._group.lose(self._lane)
-            raise _lost() from exc
+            raise _gone() from exc
         return self._read(answer, [len(encoding) for encoding in batch])
 
     async def attach(self, done: Callable[[Numbers | BaseException], None]) -> None:
@@ -240,7 +240,7 @@ class ProcessBackend:
         """The process is gone, or hangs."""
         self._line = None
         if asked:
-            self._tell(_lost())
+            self._tell(_gone())
 
     def _tell(self, answer: Numbers | BaseException) -> None:
         assert self._done is not None
@@ -256,5 +256,5 @@ class ProcessBackend:
         return np.split(rows, np.cumsum(lengths)[:-1])
 
 
-def _lost() -> BackendLost:
+def _gone() -> BackendLost:
     return BackendLost("The model's process ended or hung.")

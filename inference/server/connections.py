@@ -1,6 +1,6 @@
 """A client's connection: llhttp parses it, the application gets one request after the other, and each answer is one write.
 
-In the place of uvicorn's own protocol (ADR 18); uvicorn's server runs it all the same: listens, drains, ends. What that one
+In the place of uvicorn's own protocol (ADR 19); uvicorn's server runs it all the same: listens, drains, ends. What that one
 makes for any ASGI application (a scope, three messages, an event, a timer for each request) is half of what an answer costs.
 """
 
@@ -142,7 +142,8 @@ class Connection(asyncio.Protocol):
         self._parsed: Exchange | None = None
         self._current: Exchange | None = None
         self._queue: deque[Exchange] = deque()
-        self._reading = self._writing = True
+        # Whether the socket is read, whether answers leave, and whether a body that nobody reads has piled up.
+        self._reading, self._writing, self._full = True, True, False
         self._last = self._broken = self._advancing = False
         # Since when nothing is being answered.
         self._since = time.monotonic()
@@ -186,12 +187,10 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         # Who does not read their answers asks no more meanwhile.
         self._writing = False
-        self._transport.pause_reading()
+        self._read_or_wait()
 
     def resume_writing(self) -> None:
         self._writing = True
-        if self._reading:
-            self._transport.resume_reading()
         self._next()
 
     # httptools
@@ -239,15 +238,15 @@ class Connection(asyncio.Protocol):
             self._start(exchange)
         else:
             self._queue.append(exchange)
-            self._pause_reading()
+            self._read_or_wait()
 
     def on_body(self, body: bytes) -> None:
         if self._current is None:
-            self._since = (
-                time.monotonic()
-            )  # Who still sends what was answered already hears the answer first.
+            # Whoever still sends what was answered already is let finish.
+            self._since = time.monotonic()
         if self._parsed is not None and self._parsed.feed(body):
-            self._pause_reading()
+            self._full = True
+            self._read_or_wait()
 
     def on_message_complete(self) -> None:
         if self._parsed is not None:
@@ -268,10 +267,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def resume_reading(self) -> None:
-        if not self._reading and not self._broken and not self._queue:
-            self._reading = True
-            if self._writing:
-                self._transport.resume_reading()
+        """What had piled up was read, or nobody will."""
+        self._full = False
+        self._read_or_wait()
 
     def write(self, exchange: Exchange, response: Response) -> None:
         """The whole answer, and on to the next request."""
@@ -337,15 +335,16 @@ class Connection(asyncio.Protocol):
         self._advancing = False
         self.resume_reading()
 
-    def _pause_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._transport.pause_reading()
+    def _read_or_wait(self) -> None:
+        wanted = self._writing and not (self._full or self._broken or self._queue)
+        if wanted != self._reading and not self._transport.is_closing():
+            self._reading = wanted
+            (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 
     def _read_no_more(self) -> None:
         """After this nothing can be understood."""
         self._broken = True
-        self._pause_reading()
+        self._read_or_wait()
 
     def _end_after_this(self) -> None:
         """Begin no other request; close once the one that is being answered is. The rest of its body is still to come."""
